@@ -1,0 +1,113 @@
+"""The rules of a block that need nothing but the block.
+
+They run in steps of some transactions each, so that a node can serve others in between.
+
+Source: docs/protocol.md, "Block rules".
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from consensus.block import (
+    Block,
+    block_pieces,
+    block_root,
+    decode_header,
+    decode_parts,
+    transactions_root,
+)
+from consensus.errors import DecodeError, Invalid, Rule
+from consensus.params import BLOCK_COST_MAX
+from consensus.tx import Tx, identify, is_coinbase_witness
+from consensus.tx_rules import CheckedTx, check_outputs, check_tx, cost_of
+
+
+class CheckedBlock(msgspec.Struct, frozen=True, gc=False):
+    """A block that passed every rule that needs no context."""
+
+    block: Block
+    txs: tuple[CheckedTx, ...]
+    """Every transaction but the coinbase."""
+    cost: int
+
+    @property
+    def coinbase(self) -> Tx:
+        return self.block.txs[0]
+
+
+def check_coinbase(tx: Tx) -> int:
+    """Check a coinbase on its own; return its cost.
+
+    Raises: Invalid (tx-version, coinbase-shape, output-…, coinbase-asset).
+    """
+    body = tx.body
+    if body.version != 1:
+        raise Invalid(Rule.TX_VERSION, body.version)
+    if body.issuances or not is_coinbase_witness(tx.witnesses):
+        raise Invalid(Rule.COINBASE_SHAPE)
+    check_outputs(body.outputs)
+    if any(output.asset for output in body.outputs):
+        raise Invalid(Rule.COINBASE_ASSET)
+    return cost_of(len(tx.raw), 0, 0, len(body.outputs), 0)
+
+
+class BlockCheck:
+    """The context-free check of one block, in steps.
+
+    `while not check.step(64): ...` and then `check.finish()`. Every call raises DecodeError or
+    Invalid as soon as a rule is seen to be broken.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        parts = decode_parts(data)
+        self.header = decode_header(parts.header)
+        self._transactions = parts.transactions
+        if not parts.transactions:
+            raise Invalid(Rule.BLOCK_EMPTY)
+        self._txs: list[Tx] = []
+        self._checked: list[CheckedTx] = []
+        self._cost = 0
+
+    def step(self, count: int) -> bool:
+        """Check up to `count` more transactions; return whether that was all."""
+        start = len(self._txs)
+        for tx in map(identify, self._transactions[start : start + count]):
+            if tx.is_coinbase != (not self._txs):
+                raise Invalid(Rule.COINBASE_MISPLACED, len(self._txs))
+            self._txs.append(tx)
+            if tx.is_coinbase:
+                self._cost += check_coinbase(tx)
+            else:
+                checked = check_tx(tx)
+                self._checked.append(checked)
+                self._cost += checked.cost
+        if self._cost > BLOCK_COST_MAX:
+            raise Invalid(Rule.BLOCK_COST, self._cost, BLOCK_COST_MAX)
+        return len(self._txs) == len(self._transactions)
+
+    def finish(self) -> CheckedBlock:
+        """The rules that need the whole block."""
+        assert len(self._txs) == len(self._transactions)
+        pieces = block_pieces(self.header.raw, [tx.raw for tx in self._txs])
+        if b"".join(pieces) != self._data:
+            raise DecodeError(Rule.NON_CANONICAL)
+        root = block_root(self._txs[0].raw, transactions_root(self._txs[1:]))
+        # A wrong root says nothing of the block that the header means: whoever sent these
+        # transactions is to blame, and the right ones may still come (CVE-2012-2459).
+        if root != self.header.root:
+            raise Invalid(Rule.BLOCK_ROOT, root, self.header.root)
+        block = Block(self.header, tuple(self._txs), self._data)
+        return CheckedBlock(block, tuple(self._checked), self._cost)
+
+
+def check_block(data: bytes) -> CheckedBlock:
+    """Decode a block and check it as far as that needs no context.
+
+    Raises: DecodeError, Invalid.
+    """
+    check = BlockCheck(data)
+    while not check.step(1_000):
+        pass
+    return check.finish()
