@@ -258,7 +258,8 @@ class HeaderTree:
             if a.skip is not None and b.skip is not None and a.skip is not b.skip:
                 a, b = a.skip, b.skip
             else:
-                assert a.parent is not None and b.parent is not None
+                assert a.parent is not None
+                assert b.parent is not None
                 a, b = a.parent, b.parent
         return a
 

@@ -80,9 +80,7 @@ class LockKind(NamedTuple):
 
 LOCKS: Mapping[type[Atom], LockKind] = {
     Key: LockKind("key", lambda a: a.pubkey[0] in (2, 3), SIGNATURE_BYTES, None),
-    AfterHeight: LockKind(
-        "after_height", lambda a: 1 <= a.height <= UINT32_MAX, 0, _after_height
-    ),
+    AfterHeight: LockKind("after_height", lambda a: 1 <= a.height <= UINT32_MAX, 0, _after_height),
     AfterTime: LockKind("after_time", lambda a: 1 <= a.time <= UINT32_MAX, 0, _after_time),
     Older: LockKind("older", lambda a: 1 <= a.blocks <= UINT32_MAX, 0, _older),
     Sha256: LockKind("sha256", lambda a: True, PREIMAGE_BYTES, _sha256),

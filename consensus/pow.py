@@ -58,10 +58,7 @@ def asert_bits(
     exponent = abs(drift) * _RADIX // half_life_s * (1 if drift >= 0 else -1)
     shifts, fraction = exponent >> 16, exponent & 0xFFFF
     factor = _RADIX + (
-        195_766_423_245_049 * fraction
-        + 971_821_376 * fraction**2
-        + 5_127 * fraction**3
-        + (1 << 47)
+        195_766_423_245_049 * fraction + 971_821_376 * fraction**2 + 5_127 * fraction**3 + (1 << 47)
         >> 48
     )
     target = target_of(anchor_bits) * factor

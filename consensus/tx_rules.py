@@ -137,9 +137,7 @@ def check_tx(tx: Tx) -> CheckedTx:
         opened, count = _open_witness(witness)
         locks.append(opened)
         sigchecks += count
-    cost = cost_of(
-        len(tx.raw), sigchecks, len(body.inputs), len(body.outputs), len(body.issuances)
-    )
+    cost = cost_of(len(tx.raw), sigchecks, len(body.inputs), len(body.outputs), len(body.issuances))
     if cost > TX_COST_MAX:
         raise Invalid(Rule.TX_COST, cost, TX_COST_MAX)
     return CheckedTx(tx, tuple(locks), cost, sigchecks)

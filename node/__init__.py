@@ -1,0 +1,1 @@
+"""The node: storage, chain, mempool, miner, JSON-RPC, and the daemon `taeld`."""

@@ -1,0 +1,1 @@
+"""The peer-to-peer network: messages, sessions, planners, and the one module with I/O."""

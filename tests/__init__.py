@@ -1,0 +1,1 @@
+"""Tests of Tael. The folders mirror the packages."""

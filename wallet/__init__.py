@@ -1,0 +1,1 @@
+"""The wallet `tael`: keys, coins, transactions. Talks to a node by JSON-RPC only."""
