@@ -1,0 +1,154 @@
+"""The node's JSON-RPC, as a client. The only module of the wallet that speaks HTTP.
+
+Every way in which a node can fail to answer ends in one line that says what to do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+
+from wallet.errors import NodeError, NodeSilent, RpcError, WalletError
+from wallet.files import read_file
+
+CONNECT_TIMEOUT_S = 5
+ANSWER_TIMEOUT_S = 60
+ANSWER_BYTES_MAX = 64 * 1024 * 1024
+WARMING_UP = -28
+_COOKIE_BYTES_MAX = 1_000
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """Where the node answers and who asks."""
+
+    url: str
+    """Without user and password."""
+    user: str
+    password: str
+
+    def __repr__(self) -> str:  # keeps the password out of whatever prints this
+        return f"Endpoint({self.url})"
+
+
+def endpoint(url: str, cookie: Path) -> Endpoint:
+    """The endpoint of `url`; the cookie file is read if the URL names no user.
+
+    Raises: WalletError.
+    """
+    parts = urlsplit(url if "//" in url else f"http://{url}")
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port is None:
+        raise WalletError("the RPC address must look like http://127.0.0.1:9931")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    bare = f"{parts.scheme}://{host}:{port}/"
+    if parts.username is not None:
+        return Endpoint(bare, parts.username, parts.password or "")
+    try:
+        text = read_file(cookie, _COOKIE_BYTES_MAX).decode("utf-8").strip()
+    except WalletError:
+        raise NodeError(
+            f"no running node was found: {cookie} cannot be read (start taeld, or give --datadir "
+            "of the node, or --rpc http://user:password@host:port)"
+        ) from None
+    except UnicodeDecodeError:
+        raise NodeError(f"{cookie} is not a cookie file") from None
+    user, separator, password = text.partition(":")
+    if not separator:
+        raise NodeError(f"{cookie} is not a cookie file")
+    return Endpoint(bare, user, password)
+
+
+class Client:
+    """One connection to one node. `async with Client(...) as client: await client.call(...)`."""
+
+    def __init__(self, at: Endpoint) -> None:
+        self._at = at
+        self._session: aiohttp.ClientSession | None = None
+        self._last_id = 0
+
+    async def __aenter__(self) -> Client:
+        self._session = aiohttp.ClientSession(
+            auth=aiohttp.BasicAuth(self._at.user, self._at.password, "utf-8"),
+            timeout=aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S),
+        )
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        assert self._session is not None
+        await self._session.close()
+
+    async def call(self, method: str, *params: Any) -> Any:
+        """The result of one method. Numbers with decimals come as text, never as floats.
+
+        Raises: RpcError (the node said no), NodeSilent (unknown whether it acted), NodeError.
+        """
+        self._last_id += 1
+        answer = await self._post(method, params)
+        if not isinstance(answer, Mapping) or answer.get("id") != self._last_id:
+            raise NodeError(f"what answers at {self._at.url} is not a node")
+        error = answer.get("error")
+        if isinstance(error, Mapping):
+            self._raise(method, error)
+        if "result" not in answer:
+            raise NodeError(f"what answers at {self._at.url} is not a node")
+        return answer["result"]
+
+    def _raise(self, method: str, error: Mapping[str, Any]) -> NoReturn:
+        code, message = error.get("code"), error.get("message")
+        if not isinstance(code, int) or not isinstance(message, str):
+            raise NodeError(f"what answers at {self._at.url} is not a node")
+        line = " ".join(message.split())[:300]
+        if code == WARMING_UP:
+            raise NodeError(f"the node is still starting: {line} (try again in a moment)")
+        raise RpcError(method, code, line)
+
+    async def _post(self, method: str, params: tuple[Any, ...]) -> Any:
+        assert self._session is not None
+        question = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params}
+        data = json.dumps(question).encode("utf-8")
+        headers = {"Content-Type": "application/json"}
+        try:
+            async with self._session.post(
+                self._at.url, data=data, headers=headers, allow_redirects=False
+            ) as response:
+                status = response.status
+                body = await response.content.read(ANSWER_BYTES_MAX + 1)
+                while not response.content.at_eof() and len(body) <= ANSWER_BYTES_MAX:
+                    body += await response.content.read(ANSWER_BYTES_MAX + 1 - len(body))
+        except aiohttp.ClientConnectorError:
+            raise NodeError(f"no node answers at {self._at.url} (is taeld running?)") from None
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            if isinstance(error, aiohttp.ConnectionTimeoutError):
+                raise NodeError(f"no node answers at {self._at.url} in time") from None
+            raise NodeSilent(
+                f"the node at {self._at.url} did not answer {method} to the end"
+            ) from None
+        if status == 401:
+            raise NodeError(
+                f"the node at {self._at.url} refused the password (is --datadir that of this node?)"
+            )
+        if status == 403:
+            raise NodeError(f"the node at {self._at.url} forbids {method} to this user")
+        if len(body) > ANSWER_BYTES_MAX:
+            raise NodeError(f"the answer to {method} is larger than {ANSWER_BYTES_MAX} bytes")
+        return _decode(body, status, self._at.url)
+
+
+def _decode(body: bytes, status: int, url: str) -> Any:
+    try:
+        return json.loads(body, parse_float=str, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise NodeError(f"what answers at {url} is not a node (HTTP status {status})") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)

@@ -1,0 +1,27 @@
+"""What can go wrong in the wallet by somebody's doing, as one line for the person who reads it."""
+
+from __future__ import annotations
+
+
+class WalletError(Exception):
+    """The text is one clear line: what is wrong and, where there is one, the remedy.
+
+    Never holds a secret: passphrases, words and private keys stay out of every message.
+    """
+
+
+class NodeError(WalletError):
+    """The node cannot be reached, or declines. Nothing was changed."""
+
+
+class NodeSilent(NodeError):
+    """The connection broke after the question was sent: whether the node acted on it is unknown."""
+
+
+class RpcError(NodeError):
+    """The node answered with an error of JSON-RPC."""
+
+    def __init__(self, method: str, code: int, message: str) -> None:
+        super().__init__(f"the node refused {method}: {message} (code {code})")
+        self.code = code
+        self.message = message

@@ -1,0 +1,280 @@
+"""Asking a node what the wallet has: which addresses are used, which coins there are, what happened.
+
+Amounts come from coins and mempool entries, so that every figure can be traced to an outpoint.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import msgspec
+
+from consensus.hashes import AssetId, LockHash, Txid
+from consensus.params import COINBASE_MATURITY
+from consensus.tx import Coin, Height, OutPoint
+from consensus.tx_rules import is_delayed
+from wallet.answers import (
+    AddressBalance,
+    ChainInfo,
+    Delta,
+    DeltaPage,
+    MempoolEntry,
+    Node,
+    Utxo,
+    UtxoPage,
+    ask,
+    asset_of,
+    bytes_of,
+    outpoint_of,
+)
+from wallet.errors import NodeError
+from wallet.keys import CHANGE, RECEIVE
+from wallet.sign import Spendable
+from wallet.tracked import GAP_LIMIT, Keyring, Kind, Place
+
+ADDRESSES_PER_CALL = 100
+PAGES_MAX = 100_000
+Say = Callable[[str], None]
+"""Told what is being done, for whoever waits."""
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A coin under a lock that the wallet asked about."""
+
+    place: Place
+    outpoint: OutPoint
+    coin: Coin
+    is_pending: bool
+    """Made by a transaction that is not in a block yet."""
+    is_trusted: bool
+    """False: pending, and made by somebody else, who may still replace it."""
+    is_leaving: bool
+    """Spent by a transaction that is not in a block yet."""
+    is_mature: bool
+
+    @property
+    def spendable(self) -> Spendable | None:
+        """For building a transaction; None if it cannot be spent now."""
+        if self.place.lock is None or self.is_leaving or not (self.is_mature and self.is_trusted):
+            return None
+        return Spendable(self.outpoint, self.coin, self.place.lock, self.is_pending)
+
+
+class Balance(msgspec.Struct):
+    """Base units of one asset."""
+
+    confirmed: int = 0
+    """In blocks and mature."""
+    unconfirmed: int = 0
+    """What the mempool adds, or takes away if negative."""
+    immature: int = 0
+    """In blocks, to be spent only when the coins are older."""
+
+
+class Event(msgspec.Struct):
+    """What one transaction did to the wallet."""
+
+    txid: Txid
+    height: int | None
+    """None: in the mempool."""
+    order: tuple[int, int]
+    changes: dict[AssetId, int]
+    """Base units by asset; negative went out."""
+    places: set[LockHash]
+    """The locks it touched."""
+
+
+async def discover(node: Node, keyring: Keyring, say: Say, gap: int = GAP_LIMIT) -> None:
+    """Find the used addresses of both chains; stop after `gap` in a row that are not."""
+    book = keyring.book
+    for chain in (RECEIVE, CHANGE):
+        start = book.used_index if chain == RECEIVE else book.next_index[chain]
+        end = await _last_used(node, keyring, lambda i, c=chain: keyring.own(c, i), start, gap, say)
+        book.advance(chain, end)
+        if chain == RECEIVE:
+            book.used_index = max(book.used_index, end)
+    for position, entry in enumerate(book.accounts):
+        found = []
+        for chain in (RECEIVE, CHANGE):
+            found.append(
+                await _last_used(
+                    node, keyring,
+                    lambda i, p=position, c=chain: keyring.watched(p, c, i),
+                    entry.next_index[chain], gap, say,
+                )
+            )  # fmt: skip
+        next_index = (found[0], found[1])
+        book.accounts[position] = msgspec.structs.replace(entry, next_index=next_index)
+
+
+async def _last_used(
+    node: Node, keyring: Keyring, place_at: Callable[[int], Place], start: int, gap: int, say: Say
+) -> int:
+    """The index after the last used address, at least `start`."""
+    end = start
+    window = start
+    while window < end + gap:
+        say(f"looking for used addresses, {window} so far")
+        indexes = range(window, window + gap)
+        addresses = [keyring.address(place_at(index).lock_hash) for index in indexes]
+        last = await _highest_used(node, addresses)
+        if last is not None:
+            end = window + last + 1
+        window += gap
+    return end
+
+
+async def _highest_used(node: Node, addresses: Sequence[str]) -> int | None:
+    """Position of the last address that was ever paid, by halving."""
+    if not addresses:
+        return None
+    balance = await ask(node, AddressBalance, "getaddressbalance", {"addresses": addresses})
+    if not balance.is_used:
+        return None
+    if len(addresses) == 1:
+        return 0
+    middle = len(addresses) // 2
+    upper = await _highest_used(node, addresses[middle:])
+    if upper is not None:
+        return middle + upper
+    return await _highest_used(node, addresses[:middle])
+
+
+def _chunks(addresses: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(addresses), ADDRESSES_PER_CALL):
+        yield addresses[start : start + ADDRESSES_PER_CALL]
+
+
+async def _utxos(node: Node, addresses: Sequence[str], say: Say) -> list[Utxo]:
+    found: list[Utxo] = []
+    for chunk in _chunks(addresses):
+        query: dict[str, object] = {"addresses": chunk}
+        for _ in range(PAGES_MAX):
+            say(f"asking for coins, {len(found)} so far")
+            page = await ask(node, UtxoPage, "getaddressutxos", query)
+            found += page.utxos
+            if page.cursor is None:
+                break
+            query = {"addresses": chunk, "cursor": page.cursor}
+    return found
+
+
+async def _mempool(node: Node, addresses: Sequence[str]) -> list[MempoolEntry]:
+    found: list[MempoolEntry] = []
+    for chunk in _chunks(addresses):
+        query = {"addresses": chunk}
+        found += await ask(node, list[MempoolEntry], "getaddressmempool", query)
+    return found
+
+
+async def _deltas(node: Node, addresses: Sequence[str], say: Say) -> list[Delta]:
+    found: list[Delta] = []
+    for chunk in _chunks(addresses):
+        query: dict[str, object] = {"addresses": chunk}
+        for _ in range(PAGES_MAX):
+            say(f"asking for history, {len(found)} entries so far")
+            page = await ask(node, DeltaPage, "getaddressdeltas", query)
+            found += page.deltas
+            if page.cursor is None:
+                break
+            query = {"addresses": chunk, "cursor": page.cursor}
+    return found
+
+
+def _by_address(keyring: Keyring, places: Iterable[Place]) -> dict[str, Place]:
+    return {keyring.address(place.lock_hash): place for place in places}
+
+
+def _place(by_address: dict[str, Place], address: str) -> Place:
+    place = by_address.get(address)
+    if place is None:
+        raise NodeError("the node answered with an address that was not asked for")
+    return place
+
+
+async def holdings(
+    node: Node, keyring: Keyring, places: Iterable[Place], info: ChainInfo, say: Say
+) -> list[Held]:
+    """Every coin under `places`, those that enter and leave by the mempool included."""
+    by_address = _by_address(keyring, places)
+    addresses = list(by_address)
+    utxos = await _utxos(node, addresses, say)
+    mempool = await _mempool(node, addresses)
+    leaving = {
+        outpoint_of(entry.prevtxid, entry.prevout) for entry in mempool if entry.satoshis < 0
+    }
+    held: dict[OutPoint, Held] = {}
+    for utxo in utxos:
+        place = _place(by_address, utxo.address)
+        spot = outpoint_of(utxo.txid, utxo.outputIndex)
+        coin = Coin(
+            asset_of(utxo.asset), utxo.satoshis, place.lock_hash, Height(utxo.height), utxo.delayed
+        )
+        is_mature = not utxo.delayed or info.blocks + 1 - utxo.height >= COINBASE_MATURITY
+        held[spot] = Held(place, spot, coin, False, True, spot in leaving, is_mature)
+    sent = keyring.book.sent_by_id()
+    for entry in mempool:
+        spot = outpoint_of(entry.txid, entry.index)
+        if entry.satoshis <= 0 or spot in held:
+            continue
+        place = _place(by_address, entry.address)
+        own = sent.get(Txid(bytes_of(entry.txid)))
+        height = Height(info.blocks + 1)
+        delayed = own is not None and is_delayed(own.tx().body, height)
+        coin = Coin(asset_of(entry.asset), entry.satoshis, place.lock_hash, height, delayed)
+        held[spot] = Held(place, spot, coin, True, own is not None, spot in leaving, not delayed)
+    return list(held.values())
+
+
+def balances(held: Iterable[Held]) -> dict[AssetId, Balance]:
+    """The balance of each asset, in the order in which the assets turn up."""
+    totals: dict[AssetId, Balance] = {}
+    for entry in held:
+        balance = totals.setdefault(entry.coin.asset, Balance())
+        amount = entry.coin.amount
+        if entry.is_pending:
+            balance.unconfirmed += 0 if entry.is_leaving else amount
+        elif entry.is_mature:
+            balance.confirmed += amount
+            balance.unconfirmed -= amount if entry.is_leaving else 0
+        else:
+            balance.immature += amount
+    return totals
+
+
+async def events(node: Node, keyring: Keyring, places: Iterable[Place], say: Say) -> list[Event]:
+    """What happened to `places`, newest first; what is in the mempool stands before all."""
+    by_address = _by_address(keyring, places)
+    addresses = list(by_address)
+    found: dict[Txid, Event] = {}
+    changes: defaultdict[Txid, defaultdict[AssetId, int]] = defaultdict(lambda: defaultdict(int))
+
+    def note(text: str, height: int | None, order: tuple[int, int], address: str) -> Txid:
+        txid = Txid(bytes_of(text))
+        event = found.setdefault(txid, Event(txid, height, order, {}, set()))
+        event.places.add(_place(by_address, address).lock_hash)
+        return txid
+
+    for delta in await _deltas(node, addresses, say):
+        order = (delta.height, delta.blockindex)
+        txid = note(delta.txid, delta.height, order, delta.address)
+        changes[txid][asset_of(delta.asset)] += delta.satoshis
+    confirmed = set(found)
+    for entry in await _mempool(node, addresses):
+        if Txid(bytes_of(entry.txid)) in confirmed:  # mined between the two questions
+            continue
+        txid = note(entry.txid, None, (2**32, entry.timestamp), entry.address)
+        changes[txid][asset_of(entry.asset)] += entry.satoshis
+    for txid, amounts in changes.items():
+        found[txid].changes = {asset: amount for asset, amount in amounts.items() if amount}
+    return sorted(found.values(), key=lambda event: event.order, reverse=True)
+
+
+def spendables(held: Iterable[Held], kind: Kind, name: str = "") -> list[Spendable]:
+    """The coins of one kind (and of one shared lock) that can be spent now."""
+    return [
+        spendable
+        for entry in held
+        if entry.place.kind is kind and entry.place.name == name and (spendable := entry.spendable)
+    ]
