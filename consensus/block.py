@@ -137,6 +137,17 @@ def decode_parts(data: bytes) -> BlockParts:
     return parts
 
 
+def transaction_count(data: bytes) -> int:
+    """How many transactions the canonical bytes of a block hold, without decoding them."""
+    start = len(b"\x92") + len(encode(bytes(HEADER_BYTES)))
+    kind = data[start]
+    if kind == 0xDC:
+        return int.from_bytes(data[start + 1 : start + 3], "big")
+    if kind == 0xDD:
+        return int.from_bytes(data[start + 1 : start + 5], "big")
+    return kind & 0x0F
+
+
 def decode_block(data: bytes) -> Block:
     """Decode a block. Raises: DecodeError (malformed, non-canonical, oversized)."""
     parts = decode_parts(data)

@@ -87,6 +87,14 @@ class BlockCheck:
             raise Invalid(Rule.BLOCK_COST, self._cost, BLOCK_COST_MAX)
         return len(self._txs) == len(self._transactions)
 
+    def is_of_header(self) -> bool:
+        """Whether these are the transactions that the header means, be they valid or not.
+
+        Only then does a broken rule say anything of the block and of what is built on it.
+        """
+        txs = [identify(tx) for tx in self._transactions]
+        return block_root(txs[0].raw, transactions_root(txs[1:])) == self.header.root
+
     def finish(self) -> CheckedBlock:
         """The rules that need the whole block."""
         assert len(self._txs) == len(self._transactions)

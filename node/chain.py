@@ -1,0 +1,353 @@
+"""The chain of blocks: what comes in, what is connected, and the one place where the tip moves.
+
+A block is checked without context and stored as it comes; then one task follows the header tree to
+the most work, in slices of about a millisecond. Blocks are taken off and put on in a staging layer,
+which is published at once, so nobody ever sees half a reorganisation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from consensus.block import HEADER_BYTES, Block, Header, decode_header
+from consensus.block_rules import BlockCheck, CheckedBlock
+from consensus.connect import CoinReader, Connection, delta_of
+from consensus.errors import DecodeError, Invalid, Rule, Violation
+from consensus.hashes import BlockHash, LockHash
+from consensus.header_tree import HeaderNode, HeaderTree, Status
+from consensus.locks import BlockContext
+from consensus.params import Params
+from consensus.tx import Coin, OutPoint
+from node.archive import Archive, Undo
+from node.index import BlockIndexer
+from node.layer import Indexes
+from node.store import FLUSH_ROWS, Staging, Store
+from node.verify import Verifier, VerifyBatch
+
+log = logging.getLogger(__name__)
+
+SLICE = 24
+"""Transactions worked on before others get a turn: about a millisecond."""
+STAGED_TXS_MAX = 10_000
+"""Transactions connected before their signatures are waited for and they are published."""
+STAGED_BLOCKS_MAX = 1_000
+CHECKED_BYTES_MAX = 16 << 20
+"""Raw size of the blocks kept decoded between storing and connecting them."""
+VERDICTS_MAX = 1_000
+BLOCK_PREFIX = b"\x92\xc4\x50"
+"""How a block begins: an array of two, then a byte string of 80."""
+
+
+class Attached(NamedTuple):
+    """A block that was put on the chain."""
+
+    node: HeaderNode
+    block: Block
+
+
+class Change(NamedTuple):
+    """What happened to the best chain, in the order in which it happened."""
+
+    previous: HeaderNode
+    tip: HeaderNode
+    detached: Sequence[HeaderNode]
+    attached: Sequence[Attached]
+
+
+class ChainListener(NamedTuple):
+    """Whom the chain tells. None of them may raise."""
+
+    changed: Callable[[Change], None]
+    invalid: Callable[[HeaderNode, Violation], None]
+    """A block whose header was accepted breaks a rule."""
+    header: Callable[[HeaderNode], None]
+    """A header with more work than any other became known."""
+
+
+async def _pause() -> None:
+    """Let everybody else have a turn."""
+    await asyncio.sleep(0)
+
+
+class Chain:
+    """Headers, blocks and coins of one network. One task, `run`, moves the tip."""
+
+    def __init__(
+        self, genesis: Block, params: Params, store: Store, verifier: Verifier,
+        clock: Callable[[], float], listener: ChainListener,
+    ) -> None:  # fmt: skip
+        """`clock` gives seconds since 1970."""
+        self.params = params
+        self.genesis = genesis
+        self.chain_id = genesis.header.hash
+        self.tree = HeaderTree(params, genesis.header)
+        self.tip = self.tree.genesis
+        self.store = store
+        self.archive = Archive(store)
+        self._verifier = verifier
+        self._clock = clock
+        self._listener = listener
+        self._checked: OrderedDict[BlockHash, CheckedBlock] = OrderedDict()
+        self._checked_bytes = 0
+        self._verdicts: OrderedDict[BlockHash, Violation] = OrderedDict()
+        self._wake = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._flushing: asyncio.Task[None] | None = None
+
+    # Reading
+
+    def context(self) -> BlockContext:
+        """The context of the block after the tip."""
+        return BlockContext(self.chain_id, self.tip.height + 1, self.tip.median_time())
+
+    def coin(self, outpoint: OutPoint, lock: LockHash) -> Coin | None:
+        """The unspent coin at `outpoint`, also if it is not locked to `lock`."""
+        return self._reader(self.store.coin)(outpoint, lock)
+
+    def coin_at(self, outpoint: OutPoint) -> Coin | None:
+        """The unspent coin at `outpoint`, found by way of the transaction index."""
+        output = self.archive.read_output(outpoint)
+        return self.store.coin(outpoint, output.lock) if output else None
+
+    def _reader(self, read: CoinReader) -> CoinReader:
+        def coin(outpoint: OutPoint, lock: LockHash) -> Coin | None:
+            found = read(outpoint, lock)
+            if found is None:
+                # Gone, or there under another lock: the two mistakes have different names.
+                output = self.archive.read_output(outpoint)
+                if output is not None and output.lock != lock:
+                    found = read(outpoint, output.lock)
+            return found
+
+        return coin
+
+    # Headers and blocks coming in
+
+    def add_headers(self, headers: Sequence[Header]) -> None:
+        """Put headers into the tree, in order.
+
+        Raises: Missing, Invalid, Premature at the first that does not fit; those before it stay.
+        """
+        best = self.tree.best_header
+        try:
+            for header in headers:
+                self._add_header(header)
+        finally:
+            if self.tree.best_header is not best:
+                self._listener.header(self.tree.best_header)
+
+    def _add_header(self, header: Header) -> HeaderNode:
+        known = self.tree.get(header.hash)
+        node = self.tree.add(header, int(self._clock()))
+        if known is None:
+            self.archive.note(node)
+        return node
+
+    async def accept_block(self, raw: bytes) -> HeaderNode:
+        """Check a block without context and store it; `run` connects it when its turn comes.
+
+        Raises: DecodeError, Invalid, Missing, Premature; then nothing is stored of it but perhaps
+        its header.
+        """
+        if raw[: len(BLOCK_PREFIX)] != BLOCK_PREFIX:
+            raise DecodeError(Rule.MALFORMED, "not a block")
+        # The header first: proof of work is the price of everything that costs more to check.
+        start = len(BLOCK_PREFIX)
+        header = decode_header(raw[start : start + HEADER_BYTES])
+        node = self.tree.get(header.hash)
+        if node is None:
+            self.add_headers([header])
+            node = self.tree.get(header.hash)
+            assert node is not None
+        elif node.status is Status.INVALID:
+            raise self._verdicts.get(node.hash) or Invalid(
+                Rule.BLOCK_KNOWN_INVALID, node.hash[::-1]
+            )
+        if node.status is Status.STORED:
+            return node
+        checked = await self._check(raw, node)
+        if node.status is Status.HEADER:  # somebody else may have brought it meanwhile
+            self.archive.add_block(node, raw, len(checked.block.txs))
+            self.tree.mark_stored(node)
+            self.archive.note(node)
+            self._keep(node, checked)
+            self._settled.clear()
+            self._wake.set()
+        return node
+
+    async def submit_block(self, raw: bytes) -> HeaderNode:
+        """Like `accept_block`, and wait until it is known whether the block can be connected."""
+        node = await self.accept_block(raw)
+        await self.settled()
+        verdict = self._verdicts.get(node.hash)
+        if verdict is not None:
+            raise verdict
+        return node
+
+    async def settled(self) -> None:
+        """Return when the tip is where it belongs."""
+        await self._settled.wait()
+
+    async def _check(self, raw: bytes, node: HeaderNode) -> CheckedBlock:
+        check = BlockCheck(raw)
+        try:
+            while not check.step(SLICE):
+                await _pause()
+            return check.finish()
+        except Invalid as error:
+            if error.rule is not Rule.BLOCK_ROOT and check.is_of_header():
+                self._condemn(node, error)
+            raise
+
+    def _keep(self, node: HeaderNode, checked: CheckedBlock) -> None:
+        self._checked[node.hash] = checked
+        self._checked_bytes += len(checked.block.raw)
+        while self._checked_bytes > CHECKED_BYTES_MAX and len(self._checked) > 1:
+            _, old = self._checked.popitem(last=False)
+            self._checked_bytes -= len(old.block.raw)
+
+    async def _take(self, node: HeaderNode) -> CheckedBlock:
+        """The checked block of `node`, from memory or from disk."""
+        checked = self._checked.pop(node.hash, None)
+        if checked is not None:
+            self._checked_bytes -= len(checked.block.raw)
+            return checked
+        raw = self.archive.read_raw(node)
+        assert raw is not None
+        check = BlockCheck(raw)
+        while not check.step(SLICE):
+            await _pause()
+        return check.finish()
+
+    # Moving the tip
+
+    async def run(self) -> None:
+        """Follow the most work until cancelled. Raises: StorageError."""
+        while True:
+            self._wake.clear()
+            while await self._advance():
+                pass
+            if not self._wake.is_set():
+                self._settled.set()
+            await self._wake.wait()
+
+    def start_from(self, tip: HeaderNode) -> None:
+        """Say at which block the store stands, before `run`."""
+        self.tip = tip
+        self._wake.set()
+
+    async def _advance(self) -> bool:
+        """Move the tip some way towards the most work; False if there is nowhere to go."""
+        best = self.tree.best_linked(self.tip)
+        if best is self.tip:
+            return False
+        fork = self.tree.fork(self.tip, best)
+        if fork is self.tip:
+            best = best.ancestor(min(best.height, fork.height + STAGED_BLOCKS_MAX))
+        detach, attach = self.tree.path(self.tip, best)
+        staging = self.store.stage(fork.height)
+        for node in detach:
+            await self._detach(node, staging)
+        attached: list[Attached] = []
+        verdicts: list[VerifyBatch] = []
+        count = 0
+        for node in attach:
+            signatures = self._verifier.batch()
+            try:
+                block = await self._attach(node, staging, signatures)
+            except Violation as error:
+                # Premature or missing in a block is wrong for good: the block says where it stands.
+                self._condemn(node, Invalid(error.rule, *error.data))
+                return True
+            attached.append(Attached(node, block))
+            verdicts.append(signatures)
+            count += len(block.txs)
+            if count >= STAGED_TXS_MAX and node.work > self.tip.work:
+                break
+        for (node, _), signatures in zip(attached, verdicts, strict=True):
+            if not await signatures.verdict():
+                self._condemn(node, Invalid(Rule.BAD_SIGNATURE))
+                return True
+        self._publish(staging, detach, attached)
+        await self._flush_if_due()
+        return True
+
+    async def _attach(
+        self, node: HeaderNode, staging: Staging, signatures: VerifyBatch
+    ) -> Block:  # fmt: skip
+        """Connect one block on top of what is staged. Raises: Violation."""
+        checked = await self._take(node)
+        assert node.parent is not None
+        ctx = BlockContext(self.chain_id, node.height, node.parent.median_time())
+        connection = Connection(
+            checked, ctx, self.params, self._reader(staging.coin), staging.supply
+        )
+        while (checks := connection.step(SLICE)) is not None:
+            await signatures.add(checks)
+            await _pause()
+        delta = connection.finish()
+        rows = await self._index(checked.block, delta.undo, node, 1)
+        staging.apply(delta, rows, node.height, 1)
+        self.archive.add_undo(node, delta.undo)
+        return checked.block
+
+    async def _detach(self, node: HeaderNode, staging: Staging) -> None:
+        block = self.archive.read(node)
+        undo = self.archive.read_undo(node)
+        assert undo is not None
+        rows = await self._index(block, undo, node, -1)
+        staging.apply(delta_of(block, node.height, undo), rows, node.height, -1)
+
+    async def _index(self, block: Block, undo: Undo, node: HeaderNode, sign: int) -> Indexes:
+        if not self.store.indexed:
+            return Indexes()
+        place = self.archive.place(node)
+        assert place is not None
+        indexer = BlockIndexer(block, undo, node.height, place.block, sign)
+        while not indexer.step(4 * SLICE):
+            await _pause()
+        return indexer.rows
+
+    async def connect_genesis(self) -> None:
+        """Give an empty store the state at genesis."""
+        node = self.tree.genesis
+        staging = self.store.stage(-1)
+        rows = await self._index(self.genesis, (), node, 1)
+        staging.apply(delta_of(self.genesis, 0, ()), rows, 0, 1)
+        self.store.publish(staging)
+        self.archive.note(node)
+
+    def _publish(
+        self, staging: Staging, detached: Sequence[HeaderNode], attached: Sequence[Attached]
+    ) -> None:
+        previous, self.tip = self.tip, attached[-1].node
+        self.store.publish(staging)
+        self._listener.changed(Change(previous, self.tip, detached, attached))
+
+    def _condemn(self, node: HeaderNode, violation: Violation) -> None:
+        """Mark a block that breaks a rule, and all that builds on it, as invalid."""
+        for marked in self.tree.mark_invalid(node):
+            self.archive.note(marked)
+        self._verdicts[node.hash] = violation
+        while len(self._verdicts) > VERDICTS_MAX:
+            self._verdicts.popitem(last=False)
+        self._listener.invalid(node, violation)
+
+    # Writing
+
+    async def _flush_if_due(self) -> None:
+        if self._flushing is not None and self._flushing.done():
+            self._flushing.result()
+            self._flushing = None
+        if self.store.waiting >= FLUSH_ROWS:
+            if self._flushing is not None:
+                await self._flushing
+            self._flushing = asyncio.create_task(self.flush())
+
+    async def flush(self) -> None:
+        """Write the published state to disk. Raises: StorageError."""
+        await self.store.flush(self.tip.hash, self.tip.height)

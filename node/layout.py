@@ -1,0 +1,212 @@
+"""Every key and value of the database, in one table.
+
+| key                                        | value                                         |
+|--------------------------------------------|-----------------------------------------------|
+| `M` format                                 | format number, chain id, whether indexes exist |
+| `M` tip                                    | TipRow: the block that all other rows stand at |
+| `H` hash(32)                               | HeaderRow                                     |
+| `c` lock(32) txid(32) index(4)             | height(4) delayed(1) amount(8) asset(0 or 32) |
+| `a` asset(0 or 32)                         | AssetRecord                                   |
+| `t` txid(32)                               | height(4) position(4) file(4) offset(4) length(4) |
+| `h` lock(32) height(4) position(4) asset   | txid(32) received(8) spent(8)                 |
+| `b` lock(32) asset(0 or 32)                | received(16) spent(16)                        |
+
+Numbers are big-endian, so keys sort by them. A coin's row begins with its lock, which whoever
+spends it reveals: one row is the coin and the entry of the address. `t`, `h` and `b` are the indexes.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+import msgspec
+
+from consensus.asset import AssetRecord
+from consensus.codec import decode_canonical, decoder_of, encode
+from consensus.errors import StorageError, Violation
+from consensus.hashes import AssetId, LockHash, Txid
+from consensus.tx import OUTPOINT_BYTES, Coin, Height, OutPoint
+
+FORMAT = 1
+KEY_FORMAT = b"Mformat"
+KEY_TIP = b"Mtip"
+HEADER, COIN, ASSET, TX, HISTORY, BALANCE = b"H", b"c", b"a", b"t", b"h", b"b"
+
+_COIN = struct.Struct(">I?Q")
+_TX = struct.Struct(">IIIII")
+_HISTORY_KEY = struct.Struct(">II")
+_HISTORY = struct.Struct(">32sQQ")
+LOCK_BYTES = 32
+
+
+class FormatRow(msgspec.Struct, frozen=True, array_like=True):
+    """What the rows mean, and whose they are."""
+
+    format: int
+    chain_id: bytes
+    indexed: bool
+
+
+class FilePosition(msgspec.Struct, frozen=True, array_like=True):
+    """A place in a series of append-only files."""
+
+    file: int
+    offset: int
+
+
+class TipRow(msgspec.Struct, frozen=True, array_like=True):
+    """The block at which the state on disk stands, and where the files ended then."""
+
+    hash: bytes
+    blocks_end: FilePosition
+    undo_end: FilePosition
+
+
+class HeaderRow(msgspec.Struct, frozen=True, array_like=True):
+    """A header and where its block is."""
+
+    raw: bytes
+    height: int
+    status: int
+    tx_count: int
+    block: FilePosition | None
+    undo: FilePosition | None
+
+
+class TxPlace(NamedTuple):
+    """Where a confirmed transaction stands."""
+
+    height: int
+    position: int
+    file: int
+    offset: int
+    length: int
+
+
+class HistoryEntry(NamedTuple):
+    """What one transaction did to one lock, for one asset. Amounts in base units."""
+
+    height: int
+    position: int
+    asset: AssetId
+    txid: Txid
+    received: int
+    spent: int
+    cursor: bytes
+    """Pass it as `after` to go on behind this entry."""
+
+
+_FORMAT_ROW = decoder_of(FormatRow)
+_TIP_ROW = decoder_of(TipRow)
+_HEADER_ROW = decoder_of(HeaderRow)
+_ASSET_ROW = decoder_of(AssetRecord)
+
+
+def damaged(what: str) -> StorageError:
+    """A row that this program cannot have written."""
+    return StorageError(
+        f"the database holds a {what} that makes no sense",
+        "start once with --reindex to rebuild it from the block files",
+    )
+
+
+def coin_key(lock: LockHash, spent: OutPoint) -> bytes:
+    return COIN + lock + spent
+
+
+def coin_value(coin: Coin) -> bytes:
+    return _COIN.pack(coin.height, coin.delayed, coin.amount) + coin.asset
+
+
+def coin_of(lock: LockHash, value: bytes) -> Coin:
+    height, delayed, amount = _COIN.unpack_from(value)
+    return Coin(AssetId(value[_COIN.size :]), amount, lock, Height(height), delayed)
+
+
+def coin_row(key: bytes, value: bytes) -> tuple[OutPoint, Coin]:
+    lock = LockHash(key[1 : 1 + LOCK_BYTES])
+    return OutPoint(key[-OUTPOINT_BYTES:]), coin_of(lock, value)
+
+
+def asset_key(asset: AssetId) -> bytes:
+    return ASSET + asset
+
+
+def tx_key(txid: Txid) -> bytes:
+    return TX + txid
+
+
+def tx_value(place: TxPlace) -> bytes:
+    return _TX.pack(*place)
+
+
+def tx_place(value: bytes) -> TxPlace:
+    return TxPlace(*_TX.unpack(value))
+
+
+def history_key(lock: LockHash, height: int, position: int, asset: AssetId) -> bytes:
+    return HISTORY + lock + _HISTORY_KEY.pack(height, position) + asset
+
+
+def history_value(txid: Txid, received: int, spent: int) -> bytes:
+    return _HISTORY.pack(txid, received, spent)
+
+
+def history_entry(key: bytes, value: bytes) -> HistoryEntry:
+    cursor = key[1 + LOCK_BYTES :]
+    height, position = _HISTORY_KEY.unpack_from(cursor)
+    txid, received, spent = _HISTORY.unpack(value)
+    asset = AssetId(cursor[_HISTORY_KEY.size :])
+    return HistoryEntry(height, position, asset, Txid(txid), received, spent, cursor)
+
+
+def balance_value(received: int, spent: int) -> bytes:
+    # 16 bytes each: what goes in and out over the years has no bound that 8 bytes would hold.
+    return received.to_bytes(16, "big") + spent.to_bytes(16, "big")
+
+
+def balance_of(value: bytes | None) -> tuple[int, int]:
+    if value is None:
+        return 0, 0
+    return int.from_bytes(value[:16], "big"), int.from_bytes(value[16:], "big")
+
+
+def header_key(block_hash: bytes) -> bytes:
+    return HEADER + block_hash
+
+
+def decode_format_row(value: bytes) -> FormatRow:
+    try:
+        row: FormatRow = decode_canonical(_FORMAT_ROW, value)
+    except Violation:
+        raise damaged("format row") from None
+    return row
+
+
+def decode_tip_row(value: bytes) -> TipRow:
+    try:
+        row: TipRow = decode_canonical(_TIP_ROW, value)
+    except Violation:
+        raise damaged("tip row") from None
+    return row
+
+
+def decode_header_row(value: bytes) -> HeaderRow:
+    try:
+        row: HeaderRow = decode_canonical(_HEADER_ROW, value)
+    except Violation:
+        raise damaged("header row") from None
+    return row
+
+
+def decode_asset_row(value: bytes) -> AssetRecord:
+    try:
+        record: AssetRecord = decode_canonical(_ASSET_ROW, value)
+    except Violation:
+        raise damaged("asset row") from None
+    return record
+
+
+encode_row = encode
+"""Bytes of a FormatRow, TipRow, HeaderRow or AssetRecord."""

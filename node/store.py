@@ -1,0 +1,324 @@
+"""The state of the ledger: the database, what is not written to it yet, and how that is written.
+
+Reads go through two layers (`active`, which blocks are published to, and `previous`, which is being
+written or was) to a snapshot of LevelDB. A flush writes one batch that holds coins, assets, indexes,
+headers and the tip, so the disk always shows the state at some block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from itertools import islice
+
+from consensus.asset import AssetRecord
+from consensus.connect import Delta
+from consensus.errors import StorageError
+from consensus.hashes import AssetId, BlockHash, LockHash, Txid
+from consensus.tx import Coin, OutPoint
+from node.blockfiles import RecordFiles
+from node.db import Database, View
+from node.layer import Indexes, Layer
+from node.layout import (
+    ASSET,
+    BALANCE,
+    COIN,
+    FORMAT,
+    HEADER,
+    HISTORY,
+    KEY_FORMAT,
+    KEY_TIP,
+    LOCK_BYTES,
+    FormatRow,
+    HeaderRow,
+    HistoryEntry,
+    TipRow,
+    TxPlace,
+    asset_key,
+    balance_of,
+    balance_value,
+    coin_key,
+    coin_of,
+    coin_row,
+    coin_value,
+    damaged,
+    decode_asset_row,
+    decode_format_row,
+    decode_header_row,
+    decode_tip_row,
+    encode_row,
+    header_key,
+    history_entry,
+    tx_key,
+    tx_place,
+)
+
+FLUSH_ROWS = 200_000
+"""Rows waiting in memory at which a flush is due."""
+Row = tuple[bytes, bytes | None]
+
+
+class Staging:
+    """Blocks taken off and put on, seen by nobody else until `Store.publish`."""
+
+    def __init__(self, store: Store, base: int) -> None:
+        """`base` is the height of the last block that stays."""
+        self.layer = Layer(base)
+        self._store = store
+
+    def coin(self, outpoint: OutPoint, lock: LockHash) -> Coin | None:
+        coin = self.layer.created.get(outpoint)
+        if coin is not None:
+            return coin
+        if outpoint in self.layer.spent:
+            return None
+        return self._store.coin(outpoint, lock)
+
+    def supply(self, asset: AssetId) -> int:
+        assets = self.layer.assets
+        record = assets[asset] if asset in assets else self._store.asset(asset)
+        return record.supply if record else 0
+
+    def apply(self, delta: Delta, rows: Indexes, height: int, sign: int) -> None:
+        """Put a block on, or with sign −1 take it off."""
+        if sign > 0:
+            self.layer.move_coins(delta.spent, delta.created)
+        else:
+            self.layer.move_coins(delta.created, delta.spent)
+        self.layer.change_assets(delta, height, sign, self._store.asset)
+        self.layer.add_indexes(rows)
+
+
+class Store:
+    """The one owner of the database and the two series of files."""
+
+    def __init__(
+        self, database: Database, blocks: RecordFiles, undo: RecordFiles, writer: Executor,
+        chain_id: BlockHash, indexed: bool = True,
+    ) -> None:  # fmt: skip
+        """`writer` runs one thing at a time. Raises: StorageError."""
+        self.blocks = blocks
+        self.undo = undo
+        self.indexed = indexed
+        self._database = database
+        self._writer = writer
+        self._view: View = database.view()
+        self._flushing: asyncio.Future[None] | None = None
+        self._headers: dict[BlockHash, HeaderRow] = {}
+        self._check_format(chain_id)
+        tip = self._view.get(KEY_TIP)
+        self.flushed: TipRow | None = decode_tip_row(tip) if tip else None
+        """The block at which the disk stands; None in a new directory."""
+        self._active = Layer(-1)
+        self._previous = Layer(-1)
+        self._previous_on_disk = True
+
+    def _check_format(self, chain_id: BlockHash) -> None:
+        wanted = FormatRow(FORMAT, chain_id, self.indexed)
+        value = self._view.get(KEY_FORMAT)
+        if value is None:
+            self._database.write([(KEY_FORMAT, encode_row(wanted))])
+            return
+        found = decode_format_row(value)
+        if found.chain_id != chain_id:
+            raise StorageError(
+                "the data directory belongs to another network", "give another --datadir"
+            )
+        if found.format != FORMAT:
+            raise StorageError(
+                f"the data directory has format {found.format}, this program reads {FORMAT}",
+                "start once with --reindex to rebuild it from the block files",
+            )
+        if found.indexed != self.indexed:
+            state = "with" if found.indexed else "without"
+            raise StorageError(
+                f"the data directory was made {state} indexes",
+                "start once with --reindex to change that",
+            )
+
+    # Reading
+
+    def coin(self, outpoint: OutPoint, lock: LockHash) -> Coin | None:
+        """The coin at `outpoint`, if it is locked to `lock`; in memory, whatever its lock."""
+        for layer in (self._active, self._previous):
+            coin = layer.created.get(outpoint)
+            if coin is not None:
+                return coin
+            if outpoint in layer.spent:
+                return None
+        value = self._view.get(coin_key(lock, outpoint))
+        return coin_of(lock, value) if value is not None else None
+
+    def asset(self, asset: AssetId) -> AssetRecord | None:
+        """The record of an asset; that of the native coin has the empty id."""
+        for layer in (self._active, self._previous):
+            if asset in layer.assets:
+                return layer.assets[asset]
+        value = self._view.get(asset_key(asset))
+        return decode_asset_row(value) if value is not None else None
+
+    def supply(self, asset: AssetId) -> int:
+        record = self.asset(asset)
+        return record.supply if record else 0
+
+    def assets(self, after: AssetId, limit: int) -> list[tuple[AssetId, AssetRecord]]:
+        """Issued assets and authority coins in the order of their ids, from behind `after` on."""
+        newer = {**self._previous.assets, **self._active.assets}
+        memory = sorted((a, record) for a, record in newer.items() if a > after and record)
+        rows = self._view.scan(ASSET, ASSET + after)
+        disk = ((AssetId(k[1:]), decode_asset_row(v)) for k, v in rows if k[1:] not in newer)
+        return list(islice(heapq.merge(memory, disk, key=lambda item: item[0]), limit))
+
+    def tx_place(self, txid: Txid) -> TxPlace | None:
+        for layer in (self._active, self._previous):
+            if txid in layer.indexes.txs:
+                value = layer.indexes.txs[txid]
+                return tx_place(value) if value is not None else None
+        value = self._view.get(tx_key(txid))
+        return tx_place(value) if value is not None else None
+
+    def balances(self, lock: LockHash) -> dict[AssetId, tuple[int, int]]:
+        """Base units of each asset that the lock ever received, and ever spent."""
+        found = {
+            AssetId(key[1 + LOCK_BYTES :]): balance_of(value)
+            for key, value in self._view.scan(BALANCE + lock)
+        }
+        for layer in (self._previous, self._active):
+            assets = {AssetId(key[1 + LOCK_BYTES + 8 :]) for key in layer.history_of(lock)}
+            for asset in assets:
+                received, spent = layer.indexes.balances.get(lock + asset, (0, 0))
+                old = found.get(asset, (0, 0))
+                found[asset] = (old[0] + received, old[1] + spent)
+        return {asset: sums for asset, sums in found.items() if sums != (0, 0)}
+
+    def coins_of(
+        self, lock: LockHash, after: OutPoint, limit: int
+    ) -> list[tuple[OutPoint, Coin]]:  # fmt: skip
+        """Coins of a lock in the order of their outpoints, from behind `after` on."""
+        dirty = [self._active] + ([] if self._previous_on_disk else [self._previous])
+        memory = []
+        for outpoint in {o for layer in dirty for o in layer.coins_of(lock) if o > after}:
+            coin = self.coin(outpoint, lock)
+            if coin is not None:
+                memory.append((outpoint, coin))
+        rows = (coin_row(*row) for row in self._view.scan(COIN + lock, COIN + lock + after))
+        disk = (
+            (outpoint, coin)
+            for outpoint, coin in rows
+            if not any(outpoint in x.created or outpoint in x.spent for x in dirty)
+        )
+        memory.sort(key=lambda item: item[0])
+        return list(islice(heapq.merge(memory, disk, key=lambda item: item[0]), limit))
+
+    def history(self, lock: LockHash, after: bytes, limit: int) -> list[HistoryEntry]:
+        """What happened to a lock, oldest first, from behind the entry with cursor `after` on."""
+        start = HISTORY + lock + after
+        newer = {
+            key: layer.indexes.history[key]
+            for layer in (self._previous, self._active)
+            for key in layer.history_of(lock)
+            if key > start
+        }
+        memory = sorted((key, value) for key, value in newer.items() if value is not None)
+        rows = self._view.scan(HISTORY + lock, start)
+        disk = ((key, value) for key, value in rows if key not in newer)
+        return [history_entry(*row) for row in islice(heapq.merge(memory, disk), limit)]
+
+    def headers(self) -> list[HeaderRow]:
+        """Every header on disk, parents first."""
+        rows = [decode_header_row(value) for _, value in self._view.scan(HEADER)]
+        return sorted(rows, key=lambda row: row.height)
+
+    # Changing
+
+    def stage(self, base: int) -> Staging:
+        return Staging(self, base)
+
+    def publish(self, staging: Staging) -> None:
+        """Make what was staged the state, at once."""
+        self._active.absorb(staging.layer)
+
+    def put_header(self, block_hash: BlockHash, row: HeaderRow) -> None:
+        """Remember a header; it is written with the next flush."""
+        self._headers[block_hash] = row
+
+    @property
+    def waiting(self) -> int:
+        """Rows that the next flush would write."""
+        return len(self._active) + len(self._headers)
+
+    @property
+    def is_flushing(self) -> bool:
+        return self._flushing is not None
+
+    async def flush(self, tip_hash: BlockHash, height: int) -> None:
+        """Write everything published, which stands at block `tip_hash`. Raises: StorageError."""
+        while self._flushing is not None:
+            await asyncio.shield(self._flushing)
+        tip = TipRow(tip_hash, self.blocks.end, self.undo.end)
+        if not self.waiting and tip == self.flushed:
+            return
+        layer, headers = self._active, self._headers
+        self._previous, self._previous_on_disk = layer, False
+        self._active, self._headers = Layer(height), {}
+        view = self._view
+
+        def write() -> None:
+            # Files first: a row must never lead to bytes that are not on the disk.
+            self.blocks.sync()
+            self.undo.sync()
+            self._database.write(_rows(layer, headers, tip, view))
+
+        loop = asyncio.get_running_loop()
+        self._flushing = loop.run_in_executor(self._writer, write)
+        try:
+            await asyncio.shield(self._flushing)
+        finally:
+            self._flushing = None
+        self.flushed = tip
+        # The new view already has what `layer` added, so nobody may add it again.
+        self._view = self._database.view()
+        layer.forget_rows()
+        self._previous_on_disk = True
+        view.close()
+
+    def scan_coins(self) -> Iterator[tuple[OutPoint, Coin]]:
+        """Every coin on disk, by lock and then outpoint, as it was when the scan began."""
+        view = self._database.view()
+        try:
+            for row in view.scan(COIN):
+                yield coin_row(*row)
+        finally:
+            view.close()
+
+    def close(self) -> None:
+        self._view.close()
+        self._database.close()
+        self.blocks.close()
+        self.undo.close()
+
+
+def _rows(
+    layer: Layer, headers: dict[BlockHash, HeaderRow], tip: TipRow, view: View
+) -> Iterator[Row]:
+    """The rows that bring the database from `view` to `layer`; of one key, the last counts."""
+    for outpoint, coin in layer.spent.items():
+        yield coin_key(coin.lock, outpoint), None
+    for outpoint, coin in layer.created.items():
+        yield coin_key(coin.lock, outpoint), coin_value(coin)
+    for asset, record in layer.assets.items():
+        yield asset_key(asset), encode_row(record) if record else None
+    for txid, value in layer.indexes.txs.items():
+        yield tx_key(txid), value
+    yield from layer.indexes.history.items()
+    for key, (received, spent) in layer.indexes.balances.items():
+        old = balance_of(view.get(BALANCE + key))
+        sums = old[0] + received, old[1] + spent
+        if min(sums) < 0:
+            raise damaged("balance row")
+        yield BALANCE + key, balance_value(*sums) if sums != (0, 0) else None
+    for block_hash, row in headers.items():
+        yield header_key(block_hash), encode_row(row)
+    yield KEY_TIP, encode_row(tip)
