@@ -29,8 +29,7 @@ HASH_BYTES = 32
 
 def tagged(tag: str) -> Callable[[bytes], bytes]:
     """Return the hash function of `tag`: bytes in, 32 bytes out."""
-    prefix = hashlib.sha256(tag.encode("ascii")).digest() * 2
-    copy_midstate = hashlib.sha256(prefix).copy
+    copy_midstate = tagged_stream(tag).copy
 
     def hash_with_tag(data: bytes) -> bytes:
         state = copy_midstate()
@@ -38,6 +37,11 @@ def tagged(tag: str) -> Callable[[bytes], bytes]:
         return state.digest()
 
     return hash_with_tag
+
+
+def tagged_stream(tag: str) -> hashlib._Hash:
+    """A SHA-256 state that has taken in the tag: `update` it piece by piece, then ask `digest`."""
+    return hashlib.sha256(hashlib.sha256(tag.encode("ascii")).digest() * 2)
 
 
 def sha256d(data: bytes) -> bytes:
