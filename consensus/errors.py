@@ -90,6 +90,7 @@ class Rule(enum.StrEnum):
     COINBASE_LOOSE = "coinbase-loose"
     FEE_TOO_LOW = "fee-too-low"
     FEE_BELOW_FLOOR = "fee-below-floor"
+    FEE_BELOW_PARENT = "fee-below-parent"
     FEE_ABSURD = "fee-absurd"
     DUST = "dust"
     EXPIRES_TOO_SOON = "expires-too-soon"
@@ -100,6 +101,7 @@ class Rule(enum.StrEnum):
     REPLACEMENT_COUNT = "replacement-count"
     REPLACEMENT_SPENDS_CONFLICT = "replacement-spends-conflict"
     MEMPOOL_FULL = "mempool-full"
+    GENESIS_STALE = "genesis-stale"
 
     # Storage
     STORAGE = "storage"

@@ -1,0 +1,147 @@
+"""A waiting transaction, and what it is worth together with its relatives.
+
+Relatives are unconfirmed only: parents make coins that it spends, children spend coins that it
+makes. Sums over ancestors and descendants include the transaction itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+from consensus.asset import asset_id, authority_id
+from consensus.hashes import AssetId
+from consensus.tx import BURN_LOCK, Body, Coin, Issue, Key, Reissue, Sha256, Tx
+from consensus.tx_rules import CheckedTx
+
+_SCORE_SHIFT = 32
+_NO_CHANGES: Mapping[AssetId, int] = MappingProxyType({})
+_BYTES_BASE = 2_000
+_BYTES_PER_INPUT = 1_500
+_BYTES_PER_OUTPUT = 700
+
+
+def score(fee: int, cost: int) -> int:
+    """A fee rate fine enough to rank by."""
+    return (fee << _SCORE_SHIFT) // cost
+
+
+class Entry:
+    """A transaction in the mempool. Only `mempool_graph` changes one after it was made."""
+
+    __slots__ = (
+        "ancestor_cost", "ancestor_count", "ancestor_fee", "checked", "children", "coins",
+        "contextual", "cost", "descendant_cost", "descendant_count", "descendant_fee", "fee",
+        "height", "is_in", "parents", "rank", "sequence", "size_bytes", "supplies", "time",
+    )  # fmt: skip
+
+    def __init__(
+        self, checked: CheckedTx, coins: Sequence[Coin], fee: int, time: float, height: int,
+        parents: Sequence[Entry], ancestors: Collection[Entry],
+    ) -> None:  # fmt: skip
+        body = checked.tx.body
+        self.checked = checked
+        self.coins = tuple(coins)
+        """What it spends, in the order of its inputs."""
+        self.fee = fee
+        self.cost = checked.cost
+        self.time = time
+        """When it came, seconds since 1970."""
+        self.height = height
+        """Height of the next block when it came."""
+        self.parents = tuple(parents)
+        self.children: tuple[Entry, ...] = ()
+        self.ancestor_count = 1 + len(ancestors)
+        self.ancestor_cost = self.cost + sum(entry.cost for entry in ancestors)
+        self.ancestor_fee = fee + sum(entry.fee for entry in ancestors)
+        self.descendant_count = 1
+        self.descendant_cost = self.cost
+        self.descendant_fee = fee
+        self.sequence = 0
+        """Rank of arrival: parents have a lower one than their children."""
+        self.rank = (0, 0)
+        """What `mempool_graph` sorts by, best for a miner first."""
+        self.is_in = False
+        """Whether it is in the mempool at present."""
+        self.size_bytes = (
+            _BYTES_BASE + 2 * len(checked.tx.raw) + _BYTES_PER_INPUT * len(body.inputs)
+            + _BYTES_PER_OUTPUT * len(body.outputs)
+        )  # fmt: skip
+        """What it takes of memory, indexes included; measured, see the tests."""
+        self.contextual = is_contextual(checked, self.coins)
+        """Whether a reorganisation may make it invalid while its coins stay."""
+        self.supplies = supply_changes(body)
+        """What it adds to the supply of issued assets, or takes from it; nearly always empty."""
+
+    @property
+    def tx(self) -> Tx:
+        return self.checked.tx
+
+    @property
+    def mining_score(self) -> int:
+        """What a miner gets per cost who has to take the ancestors along."""
+        own = score(self.fee, self.cost)
+        if self.ancestor_count == 1:
+            return own
+        return min(own, score(self.ancestor_fee, self.ancestor_cost))
+
+    @property
+    def keeping_score(self) -> int:
+        """What the mempool loses per cost when this and its descendants go."""
+        own = score(self.fee, self.cost)
+        if self.descendant_count == 1:
+            return own
+        return max(own, score(self.descendant_fee, self.descendant_cost))
+
+    def __repr__(self) -> str:
+        return f"Entry({self.tx.txid[::-1].hex()[:16]}, fee {self.fee}, cost {self.cost})"
+
+
+def is_contextual(checked: CheckedTx, coins: Iterable[Coin]) -> bool:
+    """Whether a rule that it has to keep looks at heights, times or supplies."""
+    return (
+        any(coin.delayed for coin in coins)
+        or any(isinstance(issuance, Reissue) for issuance in checked.tx.body.issuances)
+        or any(type(atom) not in (Key, Sha256) for lock in checked.locks for _, atom in lock.atoms)
+    )
+
+
+def supply_changes(body: Body) -> Mapping[AssetId, int]:
+    """What `body` issues less what it destroys, by asset; the native coin left out."""
+    changes: dict[AssetId, int] = {}
+    for issuance in body.issuances:
+        if isinstance(issuance, Issue):
+            asset = asset_id(body.inputs[issuance.input_index], issuance.definition)
+            if issuance.definition.reissuable:
+                changes[authority_id(asset)] = 1
+        else:
+            asset = AssetId(issuance.asset)
+        changes[asset] = changes.get(asset, 0) + issuance.amount
+    for output in body.outputs:
+        if output.asset and output.lock == BURN_LOCK:
+            changes[output.asset] = changes.get(output.asset, 0) - output.amount
+    return changes or _NO_CHANGES  # one value shared by nearly all, for the sake of memory
+
+
+def ancestors_of(parents: Iterable[Entry], enough: int | None = None) -> set[Entry]:
+    """The parents and everything that they build on; may stop at more than `enough`."""
+    found: set[Entry] = set()
+    waiting = list(parents)
+    while waiting and (enough is None or len(found) <= enough):
+        entry = waiting.pop()
+        if entry not in found:
+            found.add(entry)
+            waiting += entry.parents
+    return found
+
+
+def with_descendants(roots: Iterable[Entry]) -> set[Entry]:
+    """The roots and everything that builds on them."""
+    found: set[Entry] = set()
+    waiting = list(roots)
+    while waiting:
+        entry = waiting.pop()
+        if entry not in found:
+            found.add(entry)
+            waiting += entry.children
+    return found
