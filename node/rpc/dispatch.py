@@ -1,0 +1,214 @@
+"""From the bytes of a request to the bytes of its answer, without any network.
+
+A request that says `"jsonrpc": "2.0"` gets a strict 2.0 answer and HTTP 200; one that does not gets
+the older body with `result`, `error` and `id`, and an HTTP status that shows the error. Members of a
+batch always get the older body: clients send 2.0 there and then read `error`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from consensus.errors import StorageError, Violation
+from consensus.params import Params
+from node.rpc import json
+from node.rpc.errors import Code, RpcError, error_of
+from node.rpc.method import Method, Role
+from node.rpc.params import bind
+
+BATCH_MAX = 1_000
+ANSWER_BYTES_MAX = 32 << 20
+"""All that one HTTP answer may hold. The largest block in hex takes a quarter of it."""
+_NO_ANSWER = 204
+_STATUS: Mapping[Code, int] = {
+    Code.METHOD_NOT_FOUND: 404,
+    Code.INVALID_REQUEST: 400,
+    Code.PARSE: 400,
+    Code.FORBIDDEN: 403,
+}
+"""HTTP status of an error in the older form; 500 for all others."""
+
+Node = TypeVar("Node")
+_log = logging.getLogger(__name__)
+
+
+class Reply(NamedTuple):
+    """What to send back over HTTP; `body` is empty with status 204."""
+
+    status: int
+    body: bytes
+
+
+class _Call(NamedTuple):
+    """One well-formed request."""
+
+    method: str
+    params: object
+    id: json.Json
+    is_strict: bool
+    """Whether it said 2.0."""
+    is_notification: bool
+
+
+class _Outcome(NamedTuple):
+    """The encoded result, or an error."""
+
+    result: bytes
+    error: RpcError | None
+
+
+class Dispatcher(Generic[Node]):
+    """Finds the method, checks role and parameters, calls it, and puts the answer together."""
+
+    def __init__(self, methods: Mapping[str, Method], network: Params) -> None:
+        self._methods = methods
+        self._network = network
+        self.node: Node | None = None
+        """What methods get as first argument. None: the node is starting, and answers −28."""
+        self.state = "starting"
+        """What a caller is told meanwhile."""
+
+    async def answer(self, body: bytes, role: Role) -> Reply:
+        """Answer one request or one batch. Never raises for what a client sent."""
+        try:
+            request = json.decode(body)
+        except json.JsonError as error:
+            return _reply_strict(RpcError(Code.PARSE, f"Parse error: {error}"), None, 400)
+        if not isinstance(request, list):
+            return await self._answer_one(request, role)
+        if not 1 <= len(request) <= BATCH_MAX:
+            error_text = f"Invalid Request: a batch has 1 to {BATCH_MAX} members"
+            return _reply_strict(RpcError(Code.INVALID_REQUEST, error_text), None, 400)
+        return await self._answer_batch(request, role)
+
+    async def _answer_one(self, request: object, role: Role) -> Reply:
+        is_strict = isinstance(request, dict) and request.get("jsonrpc") == "2.0"
+        try:
+            call = _parse(request)
+        except RpcError as error:
+            if is_strict:
+                return _reply_strict(error, _id_of(request), 200)
+            return _reply_old(_Outcome(b"", error), _id_of(request))
+        outcome = await self._call(call, role, ANSWER_BYTES_MAX)
+        if call.is_notification:
+            return Reply(_NO_ANSWER, b"")
+        if not is_strict:
+            return _reply_old(outcome, call.id)
+        if outcome.error is not None:
+            status = 403 if outcome.error.code is Code.FORBIDDEN else 200
+            return _reply_strict(outcome.error, call.id, status)
+        result = msgspec.Raw(outcome.result)
+        return Reply(200, json.encode({"jsonrpc": "2.0", "result": result, "id": call.id}))
+
+    async def _answer_batch(self, requests: list[object], role: Role) -> Reply:
+        answers: list[bytes] = []
+        left = ANSWER_BYTES_MAX
+        for request in requests:
+            try:
+                call = _parse(request)
+            except RpcError as error:
+                answers.append(_body_old(_Outcome(b"", error), _id_of(request)))
+                continue
+            outcome = await self._call(call, role, left)
+            if not call.is_notification:
+                answers.append(_body_old(outcome, call.id))
+                left -= len(outcome.result)
+            await asyncio.sleep(0)  # others may have waited for the length of a whole batch
+        if not answers:
+            return Reply(_NO_ANSWER, b"")
+        return Reply(200, b"[" + b",".join(answers) + b"]")
+
+    async def _call(self, call: _Call, role: Role, bytes_max: int) -> _Outcome:
+        try:
+            if bytes_max <= 0:
+                raise RpcError(Code.TOO_LARGE, "the batch has too large an answer: ask for less")
+            result = json.encode(await self._run(call, role))
+            if len(result) > bytes_max:
+                raise RpcError(Code.TOO_LARGE, "the answer is too large: ask for less at once")
+            return _Outcome(result, None)
+        except RpcError as error:
+            return _Outcome(b"", error)
+        except Violation as violation:
+            return _Outcome(b"", error_of(violation))
+        except StorageError as error:
+            _log.error("%s: storage failed: %s", call.method, error)
+            return _Outcome(b"", RpcError(Code.DATABASE, f"storage failed: {error.what}"))
+        except Exception:
+            _log.exception("%s failed unexpectedly", call.method)
+            return _Outcome(b"", RpcError(Code.INTERNAL, "internal error"))
+
+    async def _run(self, call: _Call, role: Role) -> object:
+        method = self._methods.get(call.method)
+        if method is None:
+            raise RpcError(Code.METHOD_NOT_FOUND, "Method not found")
+        if role < method.role:
+            raise RpcError(Code.FORBIDDEN, f"{method.name} needs a user of role admin")
+        if self.node is None:
+            raise RpcError(Code.WARMING_UP, self.state)
+        values = bind(method.arguments, call.params, self._network)
+        result = method.function(self.node, *values)
+        if inspect.isawaitable(result):
+            result = await result
+        return result
+
+
+def _parse(request: object) -> _Call:
+    """Raises: RpcError (−32600)."""
+    if not isinstance(request, dict):
+        raise _invalid("it must be an object")
+    version = request.get("jsonrpc")
+    if version not in (None, "1.0", "1.1", "2.0"):
+        raise _invalid("this version of JSON-RPC is not known")
+    method, params = request.get("method"), request.get("params")
+    if not isinstance(method, str):
+        raise _invalid("`method` must be a string")
+    if not isinstance(params, list | dict | None):
+        raise _invalid("`params` must be an array or an object")
+    if not _is_id(request.get("id")):
+        raise _invalid("`id` must be a string, a number or null")
+    is_strict = version == "2.0"
+    return _Call(method, params, _id_of(request), is_strict, is_strict and "id" not in request)
+
+
+def _invalid(reason: str) -> RpcError:
+    return RpcError(Code.INVALID_REQUEST, f"Invalid Request: {reason}")
+
+
+def _is_id(value: object) -> bool:
+    return not isinstance(value, bool) and isinstance(value, str | int | Decimal | None)
+
+
+def _id_of(request: object) -> json.Json:
+    """The id to answer to, as far as it can be told."""
+    value = request.get("id") if isinstance(request, dict) else None
+    if isinstance(value, str | int | Decimal) and not isinstance(value, bool):
+        return value
+    return None
+
+
+def _error_object(error: RpcError) -> json.Json:
+    return {"code": int(error.code), "message": error.message}
+
+
+def _reply_strict(error: RpcError, call_id: json.Json, status: int) -> Reply:
+    body = {"jsonrpc": "2.0", "error": _error_object(error), "id": call_id}
+    return Reply(status, json.encode(body))
+
+
+def _body_old(outcome: _Outcome, call_id: json.Json) -> bytes:
+    if outcome.error is not None:
+        error = _error_object(outcome.error)
+        return json.encode({"result": None, "error": error, "id": call_id})
+    return json.encode({"result": msgspec.Raw(outcome.result), "error": None, "id": call_id})
+
+
+def _reply_old(outcome: _Outcome, call_id: json.Json) -> Reply:
+    status = _STATUS.get(outcome.error.code, 500) if outcome.error is not None else 200
+    return Reply(status, _body_old(outcome, call_id))

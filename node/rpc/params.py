@@ -1,0 +1,295 @@
+"""Parameters of a method, derived from its signature: how each is read, checked and described.
+
+`bitcoin-cli` sends every argument of a method it does not know as a string, so a string is taken for
+an integer, a boolean, an array or an object too. A parameter of the wrong type answers −32602, one
+with an impossible value −8, and the message names it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from types import NoneType, UnionType
+from typing import Annotated, Any, NamedTuple, NewType, Union, get_args, get_origin, get_type_hints
+
+from consensus.address import AddressError, decode_address
+from consensus.hashes import HASH_BYTES, AssetId, BlockHash, LockHash, Txid, from_text
+from consensus.params import AMOUNT_MAX, BLOCK_BYTES_MAX, COIN, Params
+from consensus.tx import NATIVE
+from node.rpc import json
+from node.rpc.errors import Code, RpcError
+
+INTEGER_MAX = 2**53 - 1
+"""Beyond this a client that reads numbers as doubles would mean another one."""
+ITEMS_MAX = 1_000
+"""Elements of an array."""
+
+Amount = NewType("Amount", int)
+"""Base units of the native coin; written as coins, as a number or a string."""
+Verbosity = NewType("Verbosity", int)
+"""0, 1 or 2; also false and true."""
+Addresses = NewType("Addresses", tuple[LockHash, ...])
+"""`{"addresses": [...]}`, an array of addresses, or one address."""
+
+
+class Bounds(NamedTuple):
+    """`Annotated[int, Bounds(low, high)]`: an integer in this range."""
+
+    low: int
+    high: int
+
+
+class Also(NamedTuple):
+    """`Annotated[X, Also("verbose")]`: another name by which clients call the parameter."""
+
+    name: str
+
+
+class _Wrong(Exception):
+    """A value that cannot be read. `code` is one of TYPE (wrong kind of JSON) and others."""
+
+    def __init__(self, message: str, code: Code = Code.INVALID_PARAMS) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+Read = Callable[[object, Params], object]
+
+
+class Argument(NamedTuple):
+    """One parameter of a method."""
+
+    name: str
+    names: tuple[str, ...]
+    kind: str
+    """What it is, for people."""
+    read: Read
+    required: bool
+    default: object
+
+
+def arguments_of(function: Callable[..., object]) -> tuple[Argument, ...]:
+    """The parameters of a method: those of its function behind the first, which is the node."""
+    hints = get_type_hints(function, include_extras=True)
+    made = []
+    for parameter in list(inspect.signature(function).parameters.values())[1:]:
+        hint = hints[parameter.name]
+        aliases = [m.name for m in getattr(hint, "__metadata__", ()) if isinstance(m, Also)]
+        kind, read = _reader(hint)
+        required = parameter.default is inspect.Parameter.empty
+        made.append(
+            Argument(
+                parameter.name, (parameter.name, *aliases), kind, read, required,
+                None if required else parameter.default,
+            )
+        )  # fmt: skip
+    return tuple(made)
+
+
+def bind(arguments: Sequence[Argument], given: object, network: Params) -> list[object]:
+    """The values of a call, in the order of `arguments`. Raises: RpcError, naming the parameter."""
+    values: list[object] = []
+    named = _by_name(arguments, given)
+    for argument in arguments:
+        value = named.get(argument.name)
+        if value is None:
+            if argument.required:
+                raise RpcError(Code.INVALID_PARAMS, f"`{argument.name}` is missing")
+            values.append(argument.default)
+            continue
+        try:
+            values.append(argument.read(value, network))
+        except _Wrong as wrong:
+            raise RpcError(wrong.code, f"`{argument.name}` {wrong}") from None
+    return values
+
+
+def _by_name(arguments: Sequence[Argument], given: object) -> dict[str, object]:
+    """Name → value. Null counts as absent."""
+    if given is None:
+        return {}
+    if isinstance(given, list):
+        if len(given) > len(arguments):
+            raise RpcError(
+                Code.INVALID_PARAMS, f"{len(given)} parameters, at most {len(arguments)} are known"
+            )
+        return {a.name: value for a, value in zip(arguments, given, strict=False)}
+    assert isinstance(given, dict)
+    known = {alias: a.name for a in arguments for alias in a.names}
+    named: dict[str, object] = {}
+    for key, value in given.items():
+        if key not in known:
+            raise RpcError(Code.INVALID_PARAMS, f"no parameter is called `{key[:40]}`")
+        if known[key] in named:
+            raise RpcError(Code.INVALID_PARAMS, f"`{known[key]}` is given twice")
+        named[known[key]] = value
+    return named
+
+
+def _reader(hint: Any) -> tuple[str, Read]:
+    """What a type is called, and how a value of it is read."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        inner, *metadata = get_args(hint)
+        for item in metadata:
+            if isinstance(item, Bounds):
+                return f"integer from {item.low} to {item.high}", _bounded(item)
+        return _reader(inner)
+    if origin in (Union, UnionType):
+        (inner,) = [each for each in get_args(hint) if each is not NoneType]
+        return _reader(inner)
+    if origin is list:
+        kind, read = _reader(get_args(hint)[0])
+        return f"array of {kind}", _array(read)
+    return _READERS[hint]
+
+
+def _unwrap(value: object) -> object:
+    """A string that holds JSON as the value it holds."""
+    if isinstance(value, str):
+        try:
+            return json.decode(value)
+        except json.JsonError:
+            return value
+    return value
+
+
+def _integer(value: object, network: Params) -> int:
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,16}", value):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _Wrong("must be an integer")
+    if abs(value) > INTEGER_MAX:
+        raise _Wrong("is out of range", Code.PARAMETER)
+    return value
+
+
+def _bounded(bounds: Bounds) -> Read:
+    def read(value: object, network: Params) -> int:
+        number = _integer(value, network)
+        if not bounds.low <= number <= bounds.high:
+            raise _Wrong(f"must be from {bounds.low} to {bounds.high}", Code.PARAMETER)
+        return number
+
+    return read
+
+
+def _boolean(value: object, network: Params) -> bool:
+    found = {"true": True, "false": False, "1": True, "0": False}.get(str(value).lower())
+    if found is None or not isinstance(value, bool | int | str):
+        raise _Wrong("must be true or false")
+    return found
+
+
+def _text(value: object, network: Params) -> str:
+    if not isinstance(value, str):
+        raise _Wrong("must be a string")
+    return value
+
+
+def _verbosity(value: object, network: Params) -> int:
+    if isinstance(value, bool) or (isinstance(value, str) and value in ("true", "false")):
+        return int(_boolean(value, network))
+    return max(0, min(2, _integer(value, network)))
+
+
+def _digest(value: object, network: Params) -> bytes:
+    text = _text(value, network)
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        raise _Wrong(f"must be {2 * HASH_BYTES} hexadecimal digits", Code.PARAMETER)
+    return from_text(text)
+
+
+def _asset(value: object, network: Params) -> bytes:
+    if value in ("", network.ticker.decode()):
+        return NATIVE
+    return _digest(value, network)
+
+
+def _hex(value: object, network: Params) -> bytes:
+    text = _text(value, network)
+    if len(text) > 2 * BLOCK_BYTES_MAX + 2:
+        raise _Wrong("is larger than any block", Code.DESERIALIZATION)
+    if len(text) % 2 or not re.fullmatch(r"[0-9a-fA-F]*", text):
+        raise _Wrong("must be hexadecimal, two digits a byte", Code.DESERIALIZATION)
+    return bytes.fromhex(text)
+
+
+def _amount(value: object, network: Params) -> int:
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,8})?", value):
+        value = Decimal(value)
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise _Wrong("must be an amount, a number or a string with up to 8 decimals")
+    if isinstance(value, int):
+        value = Decimal(value) if abs(value) <= AMOUNT_MAX else Decimal(-1)
+    # By its digits first: 1e999999 has few, and a million as an integer.
+    if not -8 <= value.adjusted() <= 12 or value.is_signed():
+        if value == 0:
+            return 0
+        raise _Wrong("is not an amount that can exist", Code.PARAMETER)
+    units = value * COIN
+    if units != units.to_integral_value() or units > AMOUNT_MAX:
+        raise _Wrong("is not an amount with at most 8 decimals", Code.PARAMETER)
+    return int(units)
+
+
+def _address(value: object, network: Params) -> LockHash:
+    try:
+        return decode_address(network.hrp.decode(), _text(value, network))
+    except AddressError as error:
+        raise _Wrong(f"is not an address: {error}", Code.ADDRESS_OR_KEY) from None
+
+
+def _addresses(value: object, network: Params) -> tuple[LockHash, ...]:
+    value = _unwrap(value)
+    if isinstance(value, dict):
+        if set(value) != {"addresses"}:
+            raise _Wrong('must be an address, an array of them, or {"addresses": [...]}')
+        value = value["addresses"]
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list):
+        raise _Wrong('must be an address, an array of them, or {"addresses": [...]}')
+    if not 1 <= len(items) <= ADDRESSES_MAX:
+        raise _Wrong(f"must hold 1 to {ADDRESSES_MAX} addresses", Code.PARAMETER)
+    return tuple(dict.fromkeys(_address(item, network) for item in items))
+
+
+ADDRESSES_MAX = 100
+
+
+def _object(value: object, network: Params) -> Mapping[str, object]:
+    value = _unwrap(value)
+    if not isinstance(value, dict):
+        raise _Wrong("must be an object")
+    return value
+
+
+def _array(read: Read) -> Read:
+    def read_all(value: object, network: Params) -> list[object]:
+        items = _unwrap(value)
+        if not isinstance(items, list):
+            raise _Wrong("must be an array")
+        if len(items) > ITEMS_MAX:
+            raise _Wrong(f"must have at most {ITEMS_MAX} elements", Code.PARAMETER)
+        return [read(item, network) for item in items]
+
+    return read_all
+
+
+_READERS: Mapping[object, tuple[str, Read]] = {
+    int: ("integer", _integer),
+    bool: ("boolean", _boolean),
+    str: ("text", _text),
+    bytes: ("hex", _hex),
+    Txid: ("txid", _digest),
+    BlockHash: ("block hash", _digest),
+    AssetId: ("asset id", _asset),
+    LockHash: ("address", _address),
+    Amount: ("amount", _amount),
+    Verbosity: ("0, 1 or 2, or a boolean", _verbosity),
+    Addresses: ("addresses", _addresses),
+    Mapping[str, object]: ("object", _object),
+}
+"""Every type that a parameter can have."""
