@@ -24,7 +24,7 @@ FUNCTION_LINES_MAX = 70  # the aim is 60
 TEST_NAME_WORDS_MIN = 3
 
 FILE_DOORS = frozenset(
-    {"node/app.py", "node/blockfiles.py", "node/config.py", "node/rpc/auth.py", "wallet/files.py"}
+    {"node/blockfiles.py", "node/config.py", "node/datadir.py", "node/rpc/auth.py", "wallet/files.py"}
 )
 """Modules that open files. LevelDB opens its own in node/db.py."""
 

@@ -1,0 +1,169 @@
+"""Settings of a node: the command line over a TOML file over defaults, all under the same names."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from consensus.address import AddressError, decode_address
+from consensus.hashes import LockHash
+from consensus.params import NETWORKS, Params, ParamsError, params_from_mapping
+
+HOME = Path("~/.tael")
+CONFIG_NAME = "taeld.toml"
+FILE_BYTES_MAX = 1 << 20
+PORTS: Mapping[str, tuple[int, int]] = {
+    "main": (9931, 9932),
+    "test": (19931, 19932),
+    "regtest": (29931, 29932),
+}
+PRIVATE_PORTS = (39931, 39932)
+"""Ports for RPC and peers of every network that is not built in."""
+
+
+class ConfigError(ValueError):
+    """A setting that makes no sense; the text names it and says why."""
+
+
+class Endpoint(NamedTuple):
+    """An address to listen at or to connect to."""
+
+    host: str
+    port: int
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting. Field names with a hyphen for `_` are options and entries of the file."""
+
+    network: str = "main"
+    datadir: str = ""
+    rpc: str = ""
+    p2p: str = ""
+    connect: tuple[str, ...] = ()
+    listen: bool = True
+    mine_to: str = ""
+    mine_processes: int = 1
+    mine_interval: int = 1
+    mine_stale_genesis: bool = False
+    rpc_user: tuple[str, ...] = ()
+    rpc_host: tuple[str, ...] = ()
+    mempool_mb: int = 300
+    min_fee_rate: int = 1_000
+    index: bool = True
+    verify_processes: int = -1
+    log_level: str = "info"
+    log_json: bool = False
+    reindex: bool = False
+
+
+_BOUNDS: Mapping[str, tuple[int, int]] = {
+    "mine_processes": (1, 256),
+    "mine_interval": (0, 86_400),
+    "mempool_mb": (1, 100_000),
+    "min_fee_rate": (0, 10**12),
+    "verify_processes": (-1, 256),
+}
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """A configuration that was checked, with everything looked up."""
+
+    config: Config
+    params: Params
+    datadir: Path
+    rpc: Endpoint
+    p2p: Endpoint | None
+    connect: tuple[Endpoint, ...]
+    mine_to: LockHash | None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The entries of a TOML file. Raises: ConfigError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+        if len(data) > FILE_BYTES_MAX:
+            raise ConfigError(f"{path} is larger than {FILE_BYTES_MAX} bytes")
+        return tomllib.loads(data.decode("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not a TOML file: {error}") from None
+
+
+def load_params(network: str) -> Params:
+    """The network called `network`, or described by the file of that name. Raises: ConfigError."""
+    if network in NETWORKS:
+        return NETWORKS[network]
+    if not network.endswith(".toml"):
+        raise ConfigError(
+            f"--network {network!r} is none of {', '.join(NETWORKS)} and no file NAME.toml"
+        )
+    path = Path(network).expanduser()
+    try:
+        return params_from_mapping(read_toml(path))
+    except ParamsError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def parse_endpoint(option: str, text: str, default_port: int) -> Endpoint:
+    """`HOST`, `HOST:PORT` or `[IPv6]:PORT`. Raises: ConfigError."""
+    host, separator, port = text.rpartition(":")
+    if not separator or (":" in host and not host.endswith("]")):
+        host, port = text, str(default_port)
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise ConfigError(f"{option} {text!r} is not HOST:PORT")
+    return Endpoint(host, int(port))
+
+
+def merge(file: Mapping[str, Any], options: Mapping[str, Any]) -> Config:
+    """What the file says, overruled by the options that were given. Raises: ConfigError."""
+    known = {name.replace("_", "-"): name for name in Config.__struct_fields__}
+    fields: dict[str, Any] = {}
+    for key, value in file.items():
+        if key not in known:
+            raise ConfigError(f"unknown entry {key!r}; known are {', '.join(sorted(known))}")
+        fields[known[key]] = value
+    fields |= options
+    try:
+        config = msgspec.convert(fields, Config, strict=True)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"the configuration is wrong: {error}") from None
+    for name, (low, high) in _BOUNDS.items():
+        if not low <= getattr(config, name) <= high:
+            raise ConfigError(f"{name.replace('_', '-')} must be from {low} to {high}")
+    if config.log_level not in LOG_LEVELS:
+        raise ConfigError(f"log-level must be one of {', '.join(LOG_LEVELS)}")
+    return config
+
+
+def settle(config: Config) -> Settings:
+    """Look everything up that a configuration names. Raises: ConfigError."""
+    params = load_params(config.network)
+    name = params.name.decode()
+    rpc_port, p2p_port = PORTS.get(name, PRIVATE_PORTS)
+    datadir = Path(config.datadir) if config.datadir else HOME / name
+    mine_to = None
+    if config.mine_to:
+        try:
+            mine_to = decode_address(params.hrp.decode(), config.mine_to)
+        except AddressError as error:
+            raise ConfigError(f"mine-to: {error}") from None
+    # Peers are strangers: only who says so listens beyond this machine.
+    p2p = parse_endpoint("p2p", config.p2p or "127.0.0.1", p2p_port)
+    return Settings(
+        config=config,
+        params=params,
+        datadir=datadir.expanduser(),
+        rpc=parse_endpoint("rpc", config.rpc or "127.0.0.1", rpc_port),
+        p2p=p2p if config.listen else None,
+        connect=tuple(parse_endpoint("connect", text, p2p_port) for text in config.connect),
+        mine_to=mine_to,
+    )

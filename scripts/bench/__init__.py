@@ -1,0 +1,1 @@
+"""Measurements. Each prints ratios or rates of one run; nothing here asserts a time."""

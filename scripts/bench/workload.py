@@ -1,0 +1,136 @@
+"""The chain that is measured: many payments of one input and two outputs, from fixed keys.
+
+A private network allocates the first coins in its genesis; 99 empty blocks let them mature. Payer
+and payee of each payment are drawn from `KEYS` keys by a fixed seed: how many locks there are
+changes what the indexes cost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import deque
+from collections.abc import Iterator
+
+import coincurve
+import msgspec
+
+from consensus.block import (
+    VERSION,
+    Block,
+    block_root,
+    genesis,
+    make_block,
+    make_header,
+    transactions_root,
+)
+from consensus.header_tree import HeaderNode, HeaderTree, earliest_time, expected_bits
+from consensus.locks import key_lock
+from consensus.params import COIN, COINBASE_MATURITY, REGTEST, Allocation, Params
+from consensus.pow import hash_as_number, target_of
+from consensus.sighash import SCOPE_ALL, coins_digest, digest_all
+from consensus.tx import (
+    NATIVE,
+    Body,
+    Coin,
+    Height,
+    Key,
+    OutPoint,
+    Path,
+    Tx,
+    TxOut,
+    Witness,
+    make_coinbase,
+    make_tx,
+    outpoint,
+)
+
+KEYS = 10_000
+FIRST_COINS = 1_000
+PAYMENTS_PER_BLOCK = 2_000
+FEE = 1_000
+SEED = 20_261_123
+
+
+class _Person:
+    def __init__(self, number: int) -> None:
+        self.key = coincurve.PrivateKey(hashlib.sha256(b"tael bench %d" % number).digest())
+        pubkey = self.key.public_key.format()
+        self.lock = key_lock(pubkey)
+        self.reveal = Key(pubkey)
+
+
+class Workload:
+    """A network and its blocks, the same for the same figures."""
+
+    def __init__(self, payments: int, per_block: int = PAYMENTS_PER_BLOCK) -> None:
+        self._payments = payments
+        self._per_block = per_block
+        self._people = [_Person(number) for number in range(KEYS)]
+        self._random = random.Random(SEED)
+        allocations = tuple(
+            Allocation(self._people[i].lock, 10_000 * COIN) for i in range(FIRST_COINS)
+        )
+        self.params: Params = msgspec.structs.replace(
+            REGTEST, name=b"bench", hrp=b"bench", allocations=allocations
+        )
+        self.genesis: Block = genesis(self.params)
+        self._coins: deque[tuple[OutPoint, Coin, _Person]] = deque()
+
+    def blocks(self) -> Iterator[Block]:
+        """Every block after genesis."""
+        tree = HeaderTree(self.params, self.genesis.header)
+        parent = tree.genesis
+        self._take_outputs(self.genesis.txs[0], 0, self._people[:FIRST_COINS], first=1)
+        left = self._payments
+        while left:
+            mature = parent.height + 1 >= COINBASE_MATURITY
+            count = min(left, self._per_block, len(self._coins)) if mature else 0
+            payments = [self._pay(parent.height + 1) for _ in range(count)]
+            left -= count
+            block = self._block(tree, parent, [tx for tx, _ in payments])
+            for tx, owners in payments:
+                self._take_outputs(tx, parent.height + 1, owners)
+            parent = tree.add(block.header, block.header.time)
+            yield block
+
+    def _take_outputs(self, tx: Tx, height: int, owners: list[_Person], first: int = 0) -> None:
+        for index, owner in enumerate(owners, first):
+            output = tx.body.outputs[index]
+            # Allocations stand in the coinbase of genesis, which matures like any other.
+            coin = Coin(output.asset, output.amount, output.lock, Height(height), first == 1)
+            self._coins.append((outpoint(tx.txid, index), coin, owner))
+
+    def _pay(self, height: int) -> tuple[Tx, list[_Person]]:
+        spent, coin, payer = self._coins.popleft()
+        payee = self._random.choice(self._people)
+        amount = coin.amount // 2
+        outputs = (
+            TxOut(NATIVE, amount, payee.lock),
+            TxOut(NATIVE, coin.amount - amount - FEE, payer.lock),
+        )
+        body = Body(1, (spent,), outputs, (), Height(0))
+        txid = make_tx(body, ()).txid
+        digest = digest_all(
+            self.genesis.header.hash, Path(b""), spent, coin, txid, coins_digest([coin])
+        )
+        signature = payer.key.sign_recoverable(digest, hasher=None)[:64]
+        witness = Witness(payer.reveal, (bytes((SCOPE_ALL,)) + signature,))
+        return make_tx(body, (witness,)), [payee, payer]
+
+    def _block(self, tree: HeaderTree, parent: HeaderNode, txs: list[Tx]) -> Block:
+        height = parent.height + 1
+        reward = self.params.subsidy_at(height) + FEE * len(txs)
+        coinbase = make_coinbase(
+            height, [TxOut(NATIVE, reward, self._people[0].lock)], bytes(8)
+        )
+        root = block_root(coinbase.raw, transactions_root(txs))
+        bits = expected_bits(parent, tree.genesis, self.params)
+        nonce = 0
+        while True:
+            header = make_header(
+                VERSION, parent.hash, root, earliest_time(parent, self.params), bits, nonce
+            )
+            if hash_as_number(header.hash) <= target_of(bits):
+                return make_block(header, (coinbase, *txs))
+            nonce += 1
