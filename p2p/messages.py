@@ -22,6 +22,7 @@ from consensus.params import BLOCK_BYTES_MAX, TX_BYTES_MAX, UINT32_MAX
 PROTOCOL_VERSION = 1
 LOCATOR_HASHES_MAX = 64
 HEADERS_MAX = 2_000
+ANNOUNCE_MAX = 8
 INV_MAX = 1_000
 GETBLOCKS_MAX = 32
 ADDRESSES_MAX = 500
@@ -107,7 +108,7 @@ class GetHeaders(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
 
 
 class Headers(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
-    """Headers in order: the answer to a getheaders, or an announcement."""
+    """Headers in order: the answer to a getheaders."""
 
     headers: Annotated[tuple[HeaderField, ...], msgspec.Meta(max_length=HEADERS_MAX)]
 
@@ -148,9 +149,15 @@ class NotFound(msgspec.Struct, frozen=True, array_like=True, tag=12, gc=False):
     hashes: Annotated[tuple[Hash, ...], msgspec.Meta(max_length=INV_MAX)]
 
 
+class Announce(msgspec.Struct, frozen=True, array_like=True, tag=13, gc=False):
+    """The sender's best chain now ends with these headers."""
+
+    headers: Annotated[tuple[HeaderField, ...], msgspec.Meta(min_length=1, max_length=ANNOUNCE_MAX)]
+
+
 Message = (
     Hello | Ping | Pong | GetAddr | Addr | GetHeaders | Headers
-    | Inv | GetTxs | Txs | GetBlocks | BlockMessage | NotFound
+    | Inv | GetTxs | Txs | GetBlocks | BlockMessage | NotFound | Announce
 )  # fmt: skip
 
 
@@ -185,6 +192,7 @@ MESSAGES: Mapping[int, Kind] = {
     10: _kind("getblocks", GetBlocks, 1_093, 30_000, 3_000),
     11: _kind("block", BlockMessage, FRAME_BYTES_MAX, 60_000, 6_000),
     12: _kind("notfound", NotFound, 34_005, 6_000, 600),
+    13: _kind("announce", Announce, 659, 1_200, 600),
 }
 """Every message by its id."""
 

@@ -1,0 +1,41 @@
+"""A set that cannot grow without end."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T", bound=Hashable)
+
+
+class RecentSet(Generic[T]):
+    """Holds the items added last, up to `size_max`; the oldest are forgotten."""
+
+    def __init__(self, size_max: int) -> None:
+        self._items: dict[T, None] = {}
+        self._size_max = size_max
+
+    def __contains__(self, item: T) -> bool:
+        return item in self._items
+
+    def __iter__(self) -> Iterator[T]:
+        """Oldest first."""
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def add(self, item: T) -> None:
+        self._items[item] = None
+        if len(self._items) > self._size_max:
+            del self._items[next(iter(self._items))]
+
+    def discard(self, item: T) -> None:
+        self._items.pop(item, None)
+
+    def take(self, count: int) -> list[T]:
+        """Remove and return up to `count` of the oldest."""
+        taken = [item for item, _ in zip(self._items, range(count), strict=False)]
+        for item in taken:
+            del self._items[item]
+        return taken

@@ -1,0 +1,39 @@
+"""What an operator can choose about the network, and the limits that tests shorten."""
+
+from __future__ import annotations
+
+import msgspec
+
+from p2p.ports import Endpoint
+
+
+class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of one node's network. The defaults are those of docs/p2p.md."""
+
+    listen: Endpoint | None = None
+    """Where to accept connections; None: nowhere. Port 0: any free one."""
+    connect: tuple[Endpoint, ...] = ()
+    """Peers that are always kept."""
+    agent: bytes = b"/tael/"
+    outbound_target: int = 8
+    """Connections to open to peers from the address book."""
+    inbound_max: int = 117
+    per_address_max: int = 16
+    """Accepted connections from one address."""
+    handshaking_max: int = 32
+    """Accepted connections without a hello; a new one replaces the oldest."""
+    handshake_s: float = 10.0
+    ping_interval_s: float = 30.0
+    pong_timeout_s: float = 60.0
+    send_timeout_s: float = 60.0
+    """How long one message may wait for a peer to read."""
+    send_queue_bytes_max: int = 16_000_000
+    redial_first_s: float = 1.0
+    redial_last_s: float = 60.0
+    headers_timeout_s: float = 20.0
+    block_timeout_s: float = 10.0
+    tx_timeout_s: float = 5.0
+    tx_delay_s: tuple[float, float] = (0.010, 0.060)
+    """Least and most time that a transaction waits before it is announced."""
+    tick_s: float = 0.5
+    """How often deadlines are looked at."""

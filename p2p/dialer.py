@@ -1,0 +1,101 @@
+"""Whom to connect to, and when: peers that the operator named always, others up to a number.
+
+Pure: events in, `Dial` out.
+
+Source: docs/p2p.md, "Connections".
+"""
+
+from __future__ import annotations
+
+from p2p.actions import Dial
+from p2p.addrbook import AddressBook, group_of
+from p2p.config import NetworkConfig
+from p2p.peer import ConnectionType
+from p2p.ports import Endpoint, RandomSource
+
+JITTER = 0.25
+STABLE_S = 10.0
+"""A connection that lasted so long was a success, whatever ended it."""
+DOUBLINGS_MAX = 16
+
+
+class _Target:
+    """A peer that is always kept."""
+
+    def __init__(self) -> None:
+        self.is_busy = False
+        """Being dialled, or connected."""
+        self.failures = 0
+        self.next_at = 0.0
+
+
+class Dialer:
+    """Keeps the wanted connections open."""
+
+    def __init__(self, config: NetworkConfig, book: AddressBook, rng: RandomSource) -> None:
+        self._config = config
+        self._book = book
+        self._rng = rng
+        self._targets: dict[Endpoint, _Target] = {}
+        self._automatic: dict[Endpoint, None] = {}
+        """What was dialled from the address book and has not ended."""
+        for endpoint in config.connect:
+            self.add(endpoint)
+
+    def add(self, endpoint: Endpoint) -> None:
+        """Always keep a connection to `endpoint`."""
+        self._targets.setdefault(endpoint, _Target())
+
+    def remove(self, endpoint: Endpoint) -> bool:
+        """Undo `add`; return whether it was among them."""
+        return self._targets.pop(endpoint, None) is not None
+
+    @property
+    def added(self) -> tuple[Endpoint, ...]:
+        return tuple(self._targets)
+
+    def plan(self, monotonic: float, now: int) -> list[Dial]:
+        """What to dial now; each is reported by `on_ended` when it has ended."""
+        dials = []
+        for endpoint, target in self._targets.items():
+            if not target.is_busy and monotonic >= target.next_at:
+                target.is_busy = True
+                dials.append(Dial(endpoint, ConnectionType.MANUAL))
+        if len(self._automatic) < self._config.outbound_target:
+            groups = {group_of(endpoint) for endpoint in self._automatic}
+            busy = {*self._automatic, *self._targets}
+            chosen = self._book.choose(now, groups, busy)
+            if chosen is not None:
+                self._automatic[chosen] = None
+                dials.append(Dial(chosen, ConnectionType.OUTBOUND))
+                self._book.on_dialled(chosen, now)
+        return dials
+
+    def on_ready(self, endpoint: Endpoint, now: int) -> None:
+        """A node of this network answered."""
+        self._book.on_success(endpoint, now)
+
+    def on_ended(
+        self, endpoint: Endpoint, kind: ConnectionType, lasted_s: float | None, monotonic: float,
+        now: int,
+    ) -> None:  # fmt: skip
+        """A dial or its connection is over; `lasted_s` is None if it never became ready."""
+        if kind is ConnectionType.OUTBOUND:
+            self._automatic.pop(endpoint, None)
+        if lasted_s is None:
+            self._book.on_failed(endpoint, now)
+        target = self._targets.get(endpoint)
+        if kind is not ConnectionType.MANUAL or target is None:
+            return
+        target.is_busy = False
+        target.failures = 0 if lasted_s is not None and lasted_s >= STABLE_S else target.failures
+        config = self._config
+        wait = config.redial_first_s * 2 ** min(target.failures, DOUBLINGS_MAX)
+        jitter = self._rng.uniform(1 - JITTER, 1 + JITTER)
+        target.next_at = monotonic + min(wait, config.redial_last_s) * jitter
+        target.failures += 1
+
+    def on_self(self, endpoint: Endpoint) -> None:
+        """It was this node: do not try again."""
+        self._book.remove(endpoint)
+        self._targets.pop(endpoint, None)

@@ -1,0 +1,242 @@
+"""Headers first: learning which chains peers have, from one of them at a time.
+
+Pure: events in, actions out. Blocks follow in `p2p.download`.
+
+Source: docs/p2p.md, "getheaders, headers" and "announce".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from consensus.block import Header, decode_header
+from consensus.errors import Missing, Premature, Violation
+from consensus.hashes import BlockHash
+from consensus.header_tree import HeaderNode, Status
+from p2p.actions import Action, AddHeaders, Blame, Close, Send
+from p2p.config import NetworkConfig
+from p2p.messages import HEADERS_MAX, GetHeaders, Headers, Hello
+from p2p.peer import Fault, Reason, is_to_blame
+from p2p.ports import NodePort
+
+UNCONNECTING_MAX = 10
+"""Announcements in a row whose parent is unknown before they count as faults."""
+PREMATURE_RETRY_S = 10.0
+STALLS_MAX = 2
+
+
+class PeerChain:
+    """What one peer is known, or says, to have."""
+
+    def __init__(self, peer: int, is_inbound: bool, claimed: int, tip_hash: BlockHash) -> None:
+        self.peer = peer
+        self.is_inbound = is_inbound
+        self.claimed = claimed
+        """Work that it says to have. Only a reason to ask, never to believe."""
+        self.tip_hash: BlockHash | None = tip_hash
+        """The end of its chain, while that is not in our tree."""
+        self.best: HeaderNode | None = None
+        """The header with the most work that it is known to have."""
+        self.unanswered = 0
+        self.deadline: float | None = None
+        """When the answer to the last getheaders is due."""
+        self.retry_at = 0.0
+        self.stalls = 0
+        self.unconnecting = 0
+
+    def has(self, node: HeaderNode) -> bool:
+        """Whether the peer is known to have `node`."""
+        best = self.best
+        return (
+            best is not None and best.height >= node.height and best.ancestor(node.height) is node
+        )
+
+    def learn(self, node: HeaderNode) -> None:
+        """The peer has `node`."""
+        if node.status is Status.INVALID:
+            return
+        if self.best is None or node.work > self.best.work:
+            self.best = node
+        self.claimed = max(self.claimed, node.work)
+
+
+class HeaderSync:
+    """Asks peers for headers and answers those who ask."""
+
+    def __init__(self, node: NodePort, config: NetworkConfig) -> None:
+        self.chains: dict[int, PeerChain] = {}
+        """By peer. Read by those who fetch and announce blocks."""
+        self._node = node
+        self._config = config
+        self._syncing: int | None = None
+        """The peer from which a longer run of headers is being fetched."""
+
+    def on_ready(self, peer: int, is_inbound: bool, hello: Hello, now: float) -> list[Action]:
+        chain = PeerChain(peer, is_inbound, int.from_bytes(hello.work, "big"), hello.tip)
+        self.chains[peer] = chain
+        self._resolve(chain)
+        return self._start(now)
+
+    def on_gone(self, peer: int, now: float) -> list[Action]:
+        self.chains.pop(peer, None)
+        if self._syncing == peer:
+            self._syncing = None
+        return self._start(now)
+
+    def _resolve(self, chain: PeerChain) -> None:
+        """See whether the end of the peer's chain is in the tree by now."""
+        if chain.tip_hash is not None:
+            node = self._node.tree.get(chain.tip_hash)
+            if node is not None:
+                chain.tip_hash = None
+                chain.claimed = node.work
+                chain.learn(node)
+
+    def _start(self, now: float) -> list[Action]:
+        """Ask a peer that claims more work than any known header has, unless one is asked."""
+        if self._syncing is not None:
+            return []
+        work = self._node.tree.best_header.work
+        able = [
+            chain
+            for chain in self.chains.values()
+            if chain.claimed > work and chain.deadline is None and now >= chain.retry_at
+        ]
+        if not able:
+            return []
+        chain = max(able, key=lambda chain: (not chain.is_inbound, chain.claimed))
+        self._syncing = chain.peer
+        return [self._ask(chain, self._node.tree.best_header, now)]
+
+    def _ask(self, chain: PeerChain, start: HeaderNode, now: float) -> Action:
+        chain.unanswered += 1
+        chain.deadline = now + self._config.headers_timeout_s
+        return Send(chain.peer, GetHeaders(tuple(self._node.tree.locator(start))))
+
+    def on_getheaders(self, peer: int, message: GetHeaders) -> list[Action]:
+        """Answer with what follows on our best chain."""
+        tree, tip = self._node.tree, self._node.tip
+        start = tree.genesis
+        for block_hash in message.locator:
+            known = tree.get(block_hash)
+            if known is not None and is_on_chain(known, tip):
+                start = known
+                break
+        end = tip.ancestor(min(tip.height, start.height + HEADERS_MAX))
+        if message.stop:
+            stop = tree.get(BlockHash(message.stop))
+            if stop is not None and start.height < stop.height <= end.height:
+                end = end.ancestor(stop.height)
+        found = []
+        while end is not start:
+            found.append(end.header.raw)
+            assert end.parent is not None
+            end = end.parent
+        return [Send(peer, Headers(tuple(found[::-1])))]
+
+    def on_headers(self, peer: int, raws: Sequence[bytes], now: float) -> list[Action]:
+        """The answer to a getheaders."""
+        chain = self.chains[peer]
+        if not chain.unanswered:
+            return [Blame(peer, Fault.UNREQUESTED, "headers")]
+        chain.unanswered -= 1
+        chain.deadline = None
+        chain.stalls = 0
+        if not raws:
+            return self._finish(chain, now)
+        return self._add(peer, raws, True)
+
+    def on_announce(self, peer: int, raws: Sequence[bytes]) -> list[Action]:
+        return self._add(peer, raws, False)
+
+    def _add(self, peer: int, raws: Sequence[bytes], is_answer: bool) -> list[Action]:
+        headers = tuple(map(decode_header, raws))
+        for parent, child in pairwise(headers):
+            if child.previous != parent.hash:
+                return [Blame(peer, Fault.INVALID_HEADER, "headers that do not follow each other")]
+        return [AddHeaders(peer, headers, is_answer)]
+
+    def on_headers_added(
+        self, peer: int, headers: Sequence[Header], is_answer: bool, violation: Violation | None,
+        now: float,
+    ) -> list[Action]:  # fmt: skip
+        """The ledger took all `headers`, or those before the one that broke a rule."""
+        chain = self.chains.get(peer)
+        if chain is None:
+            return []
+        last = self._last_known(headers)
+        # Who sends the same headers again and again is not asked for more.
+        is_news = last is not None and (chain.best is None or last.work > chain.best.work)
+        if last is not None:
+            chain.learn(last)
+            chain.unconnecting = 0
+        for other in self.chains.values():
+            self._resolve(other)
+        if violation is not None and is_to_blame(Fault.INVALID_HEADER, violation):
+            return [Blame(peer, Fault.INVALID_HEADER, str(violation))]
+        if isinstance(violation, Premature):
+            chain.retry_at = now + PREMATURE_RETRY_S
+            chain.claimed = max(chain.claimed, self._node.tree.best_header.work + 1)
+            if self._syncing == peer:
+                self._syncing = None
+            return self._start(now)
+        if isinstance(violation, Missing):
+            return self._unconnecting(chain, headers[-1].hash, is_answer, now)
+        if not is_answer:
+            return self._start(now)
+        if len(headers) == HEADERS_MAX and last is not None and is_news:
+            self._syncing = peer
+            return [self._ask(chain, last, now)]
+        return self._finish(chain, now)
+
+    def _last_known(self, headers: Sequence[Header]) -> HeaderNode | None:
+        found = (self._node.tree.get(header.hash) for header in reversed(headers))
+        return next((node for node in found if node is not None), None)
+
+    def _unconnecting(
+        self, chain: PeerChain, end: BlockHash, is_answer: bool, now: float
+    ) -> list[Action]:
+        if is_answer:
+            blame: list[Action] = [Blame(chain.peer, Fault.UNCONNECTING, "answer")]
+            return blame + self._finish(chain, now)
+        chain.unconnecting += 1
+        chain.tip_hash = end
+        # What it announces is beyond what we know, so it probably has more.
+        chain.claimed = max(chain.claimed, self._node.tree.best_header.work + 1)
+        too_often = chain.unconnecting > UNCONNECTING_MAX
+        found: list[Action] = [Blame(chain.peer, Fault.UNCONNECTING)] if too_often else []
+        return found + self._start(now)
+
+    def _finish(self, chain: PeerChain, now: float) -> list[Action]:
+        """The peer has no more headers for us, whatever it claimed."""
+        chain.claimed = chain.best.work if chain.best else 0
+        if self._syncing == chain.peer:
+            self._syncing = None
+        return self._start(now)
+
+    def on_tick(self, now: float) -> list[Action]:
+        """Turn to another peer where one does not answer."""
+        actions: list[Action] = []
+        for chain in self.chains.values():
+            if chain.deadline is not None and now >= chain.deadline:
+                chain.deadline = None
+                chain.retry_at = now + self._config.headers_timeout_s
+                chain.stalls += 1
+                if self._syncing == chain.peer:
+                    self._syncing = None
+                if chain.stalls >= STALLS_MAX:
+                    actions.append(Close(chain.peer, Reason.STALLED))
+        return actions + self._start(now)
+
+    def forget_invalid(self) -> None:
+        """Some headers turned out to be invalid: nobody has them for us."""
+        for chain in self.chains.values():
+            if chain.best is not None and chain.best.status is Status.INVALID:
+                chain.best = None
+                chain.claimed = 0
+
+
+def is_on_chain(node: HeaderNode, tip: HeaderNode) -> bool:
+    """Whether `node` is `tip` or comes before it."""
+    return node.height <= tip.height and tip.ancestor(node.height) is node
