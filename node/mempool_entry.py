@@ -78,6 +78,11 @@ class Entry:
         return self.checked.tx
 
     @property
+    def is_alone(self) -> bool:
+        """Whether it has no relatives, and leaves every supply as it is."""
+        return self.ancestor_count == 1 == self.descendant_count and not self.supplies
+
+    @property
     def mining_score(self) -> int:
         """What a miner gets per cost who has to take the ancestors along."""
         own = score(self.fee, self.cost)
