@@ -121,9 +121,7 @@ class Workload:
     def _block(self, tree: HeaderTree, parent: HeaderNode, txs: list[Tx]) -> Block:
         height = parent.height + 1
         reward = self.params.subsidy_at(height) + FEE * len(txs)
-        coinbase = make_coinbase(
-            height, [TxOut(NATIVE, reward, self._people[0].lock)], bytes(8)
-        )
+        coinbase = make_coinbase(height, [TxOut(NATIVE, reward, self._people[0].lock)], bytes(8))
         root = block_root(coinbase.raw, transactions_root(txs))
         bits = expected_bits(parent, tree.genesis, self.params)
         nonce = 0
