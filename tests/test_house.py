@@ -24,7 +24,13 @@ FUNCTION_LINES_MAX = 70  # the aim is 60
 TEST_NAME_WORDS_MIN = 3
 
 FILE_DOORS = frozenset(
-    {"node/blockfiles.py", "node/config.py", "node/datadir.py", "node/rpc/auth.py", "wallet/files.py"}
+    {
+        "node/blockfiles.py",
+        "node/config.py",
+        "node/datadir.py",
+        "node/rpc/auth.py",
+        "wallet/files.py",
+    }
 )
 """Modules that open files. LevelDB opens its own in node/db.py."""
 
@@ -313,6 +319,15 @@ def test_version_is_that_of_the_newest_changes() -> None:
     newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest is not None
     assert newest[1] == project["version"]
+
+    def is_another(node: ast.AST) -> bool:
+        match node:
+            case ast.Assign([ast.Name("VERSION")], ast.Constant(str(text))):
+                return text != project["version"]
+            case _:
+                return False
+
+    expect_none(places(is_another, product()), f"not {project['version']}")
 
 
 def test_every_dependency_is_held_at_one_known_version() -> None:
