@@ -118,13 +118,15 @@ class Book(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         known = ", ".join(entry.name for entry in self.shared) or "none yet"
         raise WalletError(f"no shared lock is called {name[:NAME_MAX]!r}; known: {known}")
 
+    def watched_names(self) -> list[str]:
+        """What is only watched, by name."""
+        return [*(entry.name for entry in self.watched), *(entry.name for entry in self.accounts)]
+
     def check_name(self, name: str) -> str:
         """Raises: WalletError if `name` cannot name another lock or watched thing."""
         if not 1 <= len(name) <= NAME_MAX or not name.isprintable():
             raise WalletError(f"a name has 1 to {NAME_MAX} printable characters")
-        taken = {entry.name for entry in self.shared}
-        taken |= {entry.name for entry in self.watched} | {entry.name for entry in self.accounts}
-        if name in taken:
+        if name in {*self.watched_names(), *(entry.name for entry in self.shared)}:
             raise WalletError(f"the name {name!r} is taken")
         return name
 

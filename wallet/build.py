@@ -285,3 +285,22 @@ def _fee_of_input(entry: Spendable, fee: Fee) -> int:
     return Fee(fee.rate).of(
         max(COST_PER_INPUT, COST_PER_SIGCHECK * signatures, OUTPOINT_BYTES + len(encode(witness)))
     )
+
+
+def everything(coins: Sequence[Spendable], payment: TxOut, fee: Fee) -> Request:
+    """The request that spends every coin of the payment's asset; its amount is worked out.
+
+    Raises: WalletError, also if there are too many coins for one transaction.
+    """
+    forced = tuple(entry for entry in coins if entry.coin.asset == payment.asset)
+    total = sum(entry.coin.amount for entry in forced)
+    if not forced:
+        raise Shortage(payment.asset, 1)
+    if payment.asset != NATIVE:
+        return Request((msgspec.structs.replace(payment, amount=total),), forced)
+    whole = msgspec.structs.replace(payment, amount=AMOUNT_MAX)
+    cost = _cost(Request((whole,), forced), forced, {}, payment.lock)
+    amount = total - fee.of(cost)
+    if amount <= DUST_UNITS:
+        raise Shortage(NATIVE, DUST_UNITS + 1 - amount)
+    return Request((msgspec.structs.replace(payment, amount=amount),), forced)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 import msgspec
 
@@ -90,22 +91,18 @@ async def discover(node: Node, keyring: Keyring, say: Say, gap: int = GAP_LIMIT)
     book = keyring.book
     for chain in (RECEIVE, CHANGE):
         start = book.used_index if chain == RECEIVE else book.next_index[chain]
-        end = await _last_used(node, keyring, lambda i, c=chain: keyring.own(c, i), start, gap, say)
+        end = await _last_used(node, keyring, partial(keyring.own, chain), start, gap, say)
         book.advance(chain, end)
         if chain == RECEIVE:
             book.used_index = max(book.used_index, end)
     for position, entry in enumerate(book.accounts):
-        found = []
+        ends = []
         for chain in (RECEIVE, CHANGE):
-            found.append(
-                await _last_used(
-                    node, keyring,
-                    lambda i, p=position, c=chain: keyring.watched(p, c, i),
-                    entry.next_index[chain], gap, say,
-                )
-            )  # fmt: skip
-        next_index = (found[0], found[1])
-        book.accounts[position] = msgspec.structs.replace(entry, next_index=next_index)
+            place_at = partial(keyring.watched, position, chain)
+            start = entry.next_index[chain]
+            ends.append(await _last_used(node, keyring, place_at, start, gap, say))
+        changed = msgspec.structs.replace(entry, next_index=(ends[0], ends[1]))
+        book.accounts[position] = changed
 
 
 async def _last_used(

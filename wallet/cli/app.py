@@ -1,0 +1,268 @@
+"""What every command needs: settings, the opened wallet, the node, progress, questions.
+
+Clock and randomness come from `wallet.__main__` and are handed on from here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sys
+import tomllib
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import click
+import msgspec
+from rich.console import Console
+
+from consensus.address import AddressError, decode_address, encode_address
+from consensus.block import genesis
+from consensus.hashes import LockHash
+from consensus.params import NETWORKS, Params, ParamsError, params_from_mapping
+from wallet.answers import ChainInfo, check_chain
+from wallet.book import Book, decode_book, encode_book
+from wallet.cli.output import Output
+from wallet.client import Client, endpoint
+from wallet.errors import WalletError
+from wallet.files import locked, make_directory, read_file
+from wallet.keystore import DEFAULT_COST, Cost, Entropy, Keystore, create_keystore, open_keystore
+from wallet.scan import Say
+from wallet.tracked import Keyring
+
+T = TypeVar("T")
+Work = Callable[[Client, ChainInfo, Say], Awaitable[T]]
+
+RPC_PORTS = {"main": 9931, "test": 19931, "regtest": 29931}
+HOME = Path("~/.tael")
+PASSPHRASE_VARIABLE = "TAEL_PASSPHRASE"
+_TOML_BYTES_MAX = 1024 * 1024
+_PASSPHRASE_BYTES_MAX = 10_000
+_PROGRESS_AFTER_S = 1.0
+_PROGRESS_EVERY_S = 5.0
+
+
+class Environment(msgspec.Struct, frozen=True):
+    """What the process gives: nothing below reaches for it otherwise."""
+
+    now: Callable[[], int]
+    """Seconds since 1970."""
+    entropy: Entropy
+    pause: Callable[[float], None]
+    rng: random.Random
+    cost: Cost = DEFAULT_COST
+    """Of guessing the passphrase of a new wallet file."""
+
+
+class Settings(msgspec.Struct):
+    """The options that every command takes."""
+
+    network: str = "main"
+    wallet: str | None = None
+    rpc: str | None = None
+    datadir: str | None = None
+    passphrase_file: str | None = None
+    json: bool = False
+
+
+class Wallet(msgspec.Struct):
+    """An opened wallet. Its lock is held as long as the command runs."""
+
+    keystore: Keystore
+    book: Book
+    keyring: Keyring
+
+    def save(self) -> None:
+        """Raises: WalletError."""
+        self.keystore.save(encode_book(self.book))
+
+
+class App:
+    """The settings of one command, and what follows from them."""
+
+    def __init__(self, env: Environment) -> None:
+        self.env = env
+        self.settings = Settings()
+        self._params: Params | None = None
+
+    @property
+    def out(self) -> Output:
+        return Output(self.settings.json)
+
+    @property
+    def params(self) -> Params:
+        """The parameters of the chosen network. Raises: WalletError."""
+        if self._params is None:
+            self._params = _load_params(self.settings.network)
+        return self._params
+
+    @property
+    def network(self) -> str:
+        return self.params.name.decode("ascii")
+
+    @property
+    def wallet_path(self) -> Path:
+        if self.settings.wallet is not None:
+            return Path(self.settings.wallet).expanduser()
+        return HOME.expanduser() / "wallets" / f"{self.network}.wallet"
+
+    @property
+    def cookie_path(self) -> Path:
+        datadir = self.settings.datadir
+        folder = HOME.expanduser() / self.network if datadir is None else Path(datadir).expanduser()
+        return folder / ".cookie"
+
+    @property
+    def rpc_url(self) -> str:
+        port = RPC_PORTS.get(self.network, RPC_PORTS["main"])
+        return self.settings.rpc or f"http://127.0.0.1:{port}"
+
+    def decode_address(self, text: str) -> LockHash:
+        """The lock that an address of this network pays to. Raises: WalletError."""
+        try:
+            return decode_address(self.params.hrp.decode("ascii"), text)
+        except AddressError as error:
+            raise WalletError(f"{text[:100]!r} is not usable: {error}") from None
+
+    def address(self, lock: bytes) -> str:
+        """The address of a lock hash on this network."""
+        return encode_address(self.params.hrp.decode("ascii"), lock)
+
+    # The wallet file
+
+    def passphrase(self) -> str:
+        """The passphrase from a file, the environment or a prompt. Raises: WalletError."""
+        given = self._given_passphrase()
+        return self.prompt("Passphrase", hidden=True) if given is None else given
+
+    def new_passphrase(self) -> str:
+        """As `passphrase`, but typed twice. Raises: WalletError."""
+        given = self._given_passphrase()
+        if given is None:
+            given = self.prompt("New passphrase", hidden=True)
+            if self.prompt("The same again", hidden=True) != given:
+                raise WalletError("the two passphrases differ")
+        return check_passphrase(given)
+
+    def _given_passphrase(self) -> str | None:
+        if self.settings.passphrase_file is not None:
+            return read_passphrase(Path(self.settings.passphrase_file).expanduser())
+        return os.environ.get(PASSPHRASE_VARIABLE)
+
+    def prompt(self, text: str, hidden: bool = False) -> str:
+        """Ask a person. Raises: WalletError if nobody is there."""
+        if not sys.stdin.isatty():
+            remedy = (
+                f"set {PASSPHRASE_VARIABLE} or give --passphrase-file" if hidden else "give a file"
+            )
+            raise WalletError(f"{text.lower()}: there is no terminal to ask at; {remedy}")
+        return str(click.prompt(text, hide_input=hidden, err=True, default="", show_default=False))
+
+    def confirm(self, question: str, yes: bool) -> None:
+        """Go on only if a person says so, or `--yes` did. Raises: WalletError."""
+        if yes:
+            return
+        if self.settings.json or not sys.stdin.isatty():
+            raise WalletError("nothing was done: confirm with --yes")
+        if not click.confirm(question, err=True):
+            raise WalletError("nothing was done")
+
+    def create_wallet(self, book: Book) -> Wallet:
+        """A new wallet file for `book`. Raises: WalletError."""
+        path = self.wallet_path
+        make_directory(path.parent)
+        with locked(path, self.env.pause):
+            if path.exists():
+                raise WalletError(
+                    f"{path}: a wallet is there already; choose another with --wallet"
+                )
+            keyring = Keyring(self.params, book)
+            passphrase = self.new_passphrase()
+            keystore = create_keystore(
+                path, passphrase, encode_book(book), self.env.cost, self.env.entropy
+            )
+            return Wallet(keystore, book, keyring)
+
+    @contextmanager
+    def open_wallet(self) -> Iterator[Wallet]:
+        """The wallet, locked against other commands. Raises: WalletError."""
+        path = self.wallet_path
+        if not path.exists():
+            raise WalletError(f"{path}: there is no wallet; make one with `tael create`")
+        with locked(path, self.env.pause):
+            keystore, payload = open_keystore(path, self.passphrase(), self.env.entropy)
+            book = decode_book(payload)
+            if book.chain_id != genesis(self.params).header.hash:
+                raise WalletError(
+                    f"{path}: belongs to network {book.network!r}, not to {self.network!r}; "
+                    "choose it with --network"
+                )
+            yield Wallet(keystore, book, Keyring(self.params, book))
+
+    # The node
+
+    def ask_node(self, work: Work[T]) -> T:
+        """Run `work` with a node of the right chain, showing progress. Raises: WalletError."""
+        client = Client(endpoint(self.rpc_url, self.cookie_path))
+
+        async def run(say: Say) -> T:
+            async with client:
+                say("asking the node")
+                info = await check_chain(client, self.params)
+                return await work(client, info, say)
+
+        return asyncio.run(_with_progress(run))
+
+
+async def _with_progress(run: Callable[[Say], Awaitable[T]]) -> T:
+    """Run it, and from the second second on say on stderr what it is at."""
+    texts = ["working"]
+    task = asyncio.ensure_future(run(texts.append))
+    done, _ = await asyncio.wait({task}, timeout=_PROGRESS_AFTER_S)
+    if done:
+        return task.result()
+    console = Console(stderr=True, highlight=False)
+    if console.is_terminal:
+        with console.status(texts[-1]) as status:
+            while not task.done():
+                status.update(texts[-1])
+                await asyncio.wait({task}, timeout=0.2)
+    else:
+        while not task.done():
+            click.echo(f"{texts[-1]} …", err=True)
+            await asyncio.wait({task}, timeout=_PROGRESS_EVERY_S)
+    return task.result()
+
+
+def check_passphrase(passphrase: str) -> str:
+    """Raises: WalletError for one that protects nothing."""
+    if not passphrase:
+        raise WalletError("the passphrase must not be empty")
+    return passphrase
+
+
+def read_passphrase(path: Path) -> str:
+    """The first line of a file. Raises: WalletError."""
+    data = read_file(path, _PASSPHRASE_BYTES_MAX)
+    try:
+        return data.decode("utf-8").split("\n")[0].rstrip("\r")
+    except UnicodeDecodeError:
+        raise WalletError(f"{path}: not a text file") from None
+
+
+def _load_params(network: str) -> Params:
+    built_in = NETWORKS.get(network)
+    if built_in is not None:
+        return built_in
+    path = Path(network).expanduser()
+    if path.suffix != ".toml":
+        raise WalletError(f"{network[:100]!r} is not a network: main, test, regtest or FILE.toml")
+    try:
+        return params_from_mapping(tomllib.loads(read_file(path, _TOML_BYTES_MAX).decode("utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise WalletError(f"{path}: not a TOML file: {error}") from None
+    except ParamsError as error:
+        raise WalletError(f"{path}: {error}") from None

@@ -1,0 +1,142 @@
+"""Commands about issued assets: issue, reissue, destroy."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import click
+
+from consensus.asset import authority_id, check_definition
+from consensus.errors import Invalid
+from consensus.hashes import to_text
+from consensus.tx import BURN_LOCK, NATIVE, AssetDefinition, TxOut
+from wallet.amounts import parse_amount
+from wallet.build import MoreOf, NewAsset, Request, Shortage
+from wallet.cli.app import App, Wallet
+from wallet.cli.assets_of import described, find_asset
+from wallet.cli.options import Command
+from wallet.cli.send import memo_bytes, with_expiry
+from wallet.cli.spend import SpendOptions, expiry_of, gather, spend, spend_options
+from wallet.errors import WalletError
+from wallet.files import read_file
+from wallet.keys import RECEIVE
+from wallet.sign import Spendable
+from wallet.tracked import Place
+
+_TERMS_BYTES_MAX = 64 * 1024 * 1024
+
+
+def _own_place(wallet: Wallet) -> Place:
+    """Where new units go: the address that would be given out next."""
+    return wallet.keyring.own(RECEIVE, wallet.book.next_index[RECEIVE])
+
+
+def _origin(coins: list[Spendable]) -> Spendable:
+    """The coin that an asset id derives from: a large one, which pays the fee as well."""
+    native = [entry for entry in coins if entry.coin.asset == NATIVE]
+    if not native:
+        raise Shortage(NATIVE, 1)
+    return max(native, key=lambda entry: (not entry.pending, entry.coin.amount, entry.outpoint))
+
+
+def _terms_hash(path: str | None) -> bytes:
+    if path is None:
+        return b""
+    return hashlib.sha256(read_file(Path(path).expanduser(), _TERMS_BYTES_MAX)).digest()
+
+
+@click.command("issue", cls=Command)
+@click.argument("ticker")
+@click.argument("amount")
+@click.option("--name", help="What it is, in words (default: the ticker).")
+@click.option("--decimals", type=click.IntRange(0, 18), default=0, help="Places after the point.")
+@click.option("--terms", metavar="FILE", help="A document whose hash becomes part of the asset id.")
+@click.option("--reissuable", is_flag=True, help="Keep the right to issue more.")
+@click.option("--to", metavar="ADDRESS", help="Who gets the units (default: this wallet).")
+@spend_options
+@click.pass_obj
+def issue(
+    app: App, /, ticker: str, amount: str, name: str | None, decimals: int, terms: str | None,
+    reissuable: bool, to: str | None, **options: Any,
+) -> None:  # fmt: skip
+    """Make a new asset called TICKER and issue AMOUNT of it.
+
+    Without --reissuable its id itself proves that there will never be more.
+    """
+    chosen = SpendOptions(**options)
+    definition = AssetDefinition(
+        ticker.encode(), (name or ticker).encode(), decimals, _terms_hash(terms), reissuable
+    )
+    try:
+        check_definition(definition)
+    except Invalid as violation:
+        raise WalletError(f"not a valid asset: {violation.rule}") from None
+    units = parse_amount(amount, decimals)
+    target = None if to is None else app.decode_address(to)
+    with app.open_wallet() as wallet:
+        gathered = gather(app, wallet)
+        place = _own_place(wallet)
+        origin = _origin(gathered.coins())
+        new = NewAsset(origin.outpoint, definition, units)
+        payments = [TxOut(new.asset, units, target or place.lock_hash)]
+        if reissuable:
+            payments.append(TxOut(authority_id(new.asset), 1, place.lock_hash))
+        wallet.book.advance(RECEIVE, wallet.book.next_index[RECEIVE] + 1)
+        request = Request(tuple(payments), (origin,), (new,), expiry_of(chosen, gathered.info))
+        spend(app, wallet, request, gathered, chosen, note={"asset": to_text(new.asset)})
+
+
+@click.command("reissue", cls=Command)
+@click.argument("asset")
+@click.argument("amount")
+@click.option("--to", metavar="ADDRESS", help="Who gets the units (default: this wallet).")
+@click.option("--last", is_flag=True, help="Destroy the right to issue more with it.")
+@spend_options
+@click.pass_obj
+def reissue(
+    app: App, /, asset: str, amount: str, to: str | None, last: bool, **options: Any
+) -> None:
+    """Issue AMOUNT more of ASSET, whose authority coin this wallet holds."""
+    chosen = SpendOptions(**options)
+    target = None if to is None else app.decode_address(to)
+    with app.open_wallet() as wallet:
+        given = [find_asset(asset, {})] if len(asset) == 64 else []
+        gathered = gather(app, wallet, given)
+        wanted = find_asset(asset, gathered.infos)
+        if wanted == NATIVE:
+            raise WalletError("the native coin is made by mining only")
+        units = parse_amount(amount, described(wanted, gathered.infos).decimals)
+        authority = authority_id(wanted)
+        held = [entry for entry in gathered.coins() if entry.coin.asset == authority]
+        if not held:
+            raise WalletError("this wallet holds no authority coin of the asset")
+        place = _own_place(wallet)
+        wallet.book.advance(RECEIVE, wallet.book.next_index[RECEIVE] + 1)
+        payments = (
+            TxOut(wanted, units, target or place.lock_hash),
+            TxOut(authority, 1, BURN_LOCK if last else place.lock_hash),
+        )
+        request = Request(
+            payments, (held[0],), (MoreOf(wanted, units),), expiry_of(chosen, gathered.info)
+        )
+        spend(app, wallet, request, gathered, chosen, note={"asset": to_text(wanted)})
+
+
+@click.command("destroy", cls=Command)
+@click.argument("amount")
+@click.option("--asset", required=True, help="Asset id or ticker.")
+@click.option("--memo", help="Text, or 0x and hex, that everybody can read.")
+@spend_options
+@click.pass_obj
+def destroy(app: App, /, amount: str, asset: str, memo: str | None, **options: Any) -> None:
+    """Destroy AMOUNT of an asset for ever; its supply falls by as much."""
+    chosen = SpendOptions(**options)
+    with app.open_wallet() as wallet:
+        gathered = gather(app, wallet)
+        wanted = find_asset(asset, gathered.infos)
+        units = parse_amount(amount, described(wanted, gathered.infos).decimals)
+        request = Request((TxOut(wanted, units, BURN_LOCK, memo_bytes(memo)),))
+        request = with_expiry(request, expiry_of(chosen, gathered.info))
+        spend(app, wallet, request, gathered, chosen, note={"asset": to_text(wanted)})

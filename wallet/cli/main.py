@@ -1,0 +1,50 @@
+"""`tael`: every command of the wallet in one table."""
+
+from __future__ import annotations
+
+import click
+
+from wallet.cli import issue, keys, message, receive, send, view
+from wallet.cli.multisig import multisig
+from wallet.cli.options import MainGroup
+
+COMMANDS: tuple[click.Command, ...] = (
+    keys.create,
+    keys.restore,
+    receive.address,
+    view.balance,
+    send.send,
+    view.history,
+    receive.addresses,
+    receive.label,
+    receive.watch,
+    view.utxos,
+    send.bump,
+    view.assets,
+    view.asset,
+    issue.issue,
+    issue.reissue,
+    issue.destroy,
+    multisig,
+    message.sign,
+    message.verify,
+    keys.info,
+    keys.words,
+    keys.change_passphrase,
+)
+
+
+@click.group("tael", cls=MainGroup)
+@click.version_option(package_name="tael", message="%(prog)s %(version)s")
+def tael() -> None:
+    """The wallet of Tael: keys stay here; a node is asked by JSON-RPC.
+
+    Begin with `tael create`, then `tael address` to be paid and `tael balance` to see it. The common
+    options may stand before or after the command, or in the environment as TAEL_NETWORK,
+    TAEL_WALLET, TAEL_RPC, TAEL_DATADIR and TAEL_PASSPHRASE_FILE; the passphrase is asked for unless
+    TAEL_PASSPHRASE or a file holds it.
+    """
+
+
+for _command in COMMANDS:
+    tael.add_command(_command)

@@ -1,0 +1,174 @@
+"""Commands about addresses: address, addresses, label, watch."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import click
+import segno
+
+from consensus.codec import decode_canonical, decoder_of
+from consensus.errors import Violation
+from consensus.locks import lock_hash
+from consensus.tx import Lock
+from wallet.book import SharedLock, WatchedAccount, WatchedAddress
+from wallet.cli.app import App, Wallet
+from wallet.cli.options import Command
+from wallet.errors import WalletError
+from wallet.keys import CHANGE, RECEIVE, Account
+from wallet.tracked import GAP_LIMIT
+
+LABEL_MAX = 200
+_LOCK = decoder_of(Lock)
+
+
+@click.command("address", cls=Command)
+@click.option("--new", is_flag=True, help="One that was never given out.")
+@click.option("--label", help="A note of your own, kept in the wallet.")
+@click.option("--qr", is_flag=True, help="Draw it for a camera.")
+@click.pass_obj
+def address(app: App, new: bool, label: str | None, qr: bool) -> None:
+    """An address to be paid at.
+
+    Without --new it is the last one given out, as long as nobody has paid to it.
+    """
+    with app.open_wallet() as wallet:
+        book = wallet.book
+        index = book.next_index[RECEIVE]
+        if not new and index > book.used_index:
+            index -= 1
+        place = wallet.keyring.own(RECEIVE, index)
+        text = wallet.keyring.address(place.lock_hash)
+        if index - book.used_index >= GAP_LIMIT:
+            click.echo(
+                f"warning: {GAP_LIMIT} addresses before this one are unused; after a restore, use "
+                f"`tael restore --gap {index - book.used_index + GAP_LIMIT}`",
+                err=True,
+            )
+        if label is not None:
+            book.labels[text] = _check_label(label)
+        if index >= book.next_index[RECEIVE] or label is not None:
+            book.advance(RECEIVE, index + 1)
+            wallet.save()
+        data = {"address": text, "index": index, "label": book.labels.get(text, "")}
+
+        def show() -> None:
+            if qr:
+                # Capital letters make a smaller picture; bech32 means the same in either.
+                drawing = io.StringIO()
+                segno.make(text.upper(), error="m").terminal(out=drawing, compact=True)
+                app.out.line(drawing.getvalue())
+            app.out.line(text)
+
+        app.out.result(data, show)
+
+
+def _check_label(label: str) -> str:
+    if len(label) > LABEL_MAX or not label.isprintable():
+        raise WalletError(f"a label has at most {LABEL_MAX} printable characters")
+    return label
+
+
+@click.command("label", cls=Command)
+@click.argument("address")
+@click.argument("text")
+@click.pass_obj
+def label(app: App, address: str, text: str) -> None:
+    """Note TEXT beside an address; an empty text removes the note."""
+    with app.open_wallet() as wallet:
+        app.decode_address(address)
+        if text:
+            wallet.book.labels[address] = _check_label(text)
+        else:
+            wallet.book.labels.pop(address, None)
+        wallet.save()
+        app.out.result(
+            {"address": address, "label": text}, lambda: app.out.line(f"{address}  {text}")
+        )
+
+
+@click.command("addresses", cls=Command)
+@click.option("--change", is_flag=True, help="Those of change, too.")
+@click.pass_obj
+def addresses(app: App, change: bool) -> None:
+    """Every address of the wallet, with its labels."""
+    with app.open_wallet() as wallet:
+        rows = _address_rows(wallet, change)
+
+        def show() -> None:
+            app.out.table(
+                ("Address", "Kind", ">Index", "Label"),
+                [(r["address"], r["kind"], _index_text(r["index"]), r["label"]) for r in rows],
+            )
+
+        app.out.result({"addresses": rows}, show)
+
+
+def _index_text(index: int | None) -> str:
+    return "" if index is None else str(index)
+
+
+def _address_rows(wallet: Wallet, change: bool) -> list[dict[str, Any]]:
+    keyring, book = wallet.keyring, wallet.book
+    rows: list[dict[str, Any]] = []
+
+    def add(lock: bytes, kind: str, index: int | None, name: str) -> None:
+        text = keyring.address(lock)
+        label = book.labels.get(text, name)
+        rows.append({"address": text, "kind": kind, "index": index, "label": label})
+
+    for index in range(book.next_index[RECEIVE]):
+        add(keyring.own(RECEIVE, index).lock_hash, "receiving", index, "")
+    for index in range(book.next_index[CHANGE] if change else 0):
+        add(keyring.own(CHANGE, index).lock_hash, "change", index, "")
+    for entry in book.shared:
+        add(lock_hash(entry.lock), "shared", None, entry.name)
+    for watched in book.watched:
+        add(watched.lock, "watched", None, watched.name)
+    for position, account in enumerate(book.accounts):
+        for index in range(account.next_index[0] + 1):
+            add(keyring.watched(position, RECEIVE, index).lock_hash, "watched", index, account.name)
+    return rows
+
+
+@click.command("watch", cls=Command)
+@click.argument("what")
+@click.option("--name", required=True, help="What to call it.")
+@click.pass_obj
+def watch(app: App, what: str, name: str) -> None:
+    """Watch WHAT: an address, an extended public key (xpub…), or a lock in hex.
+
+    A lock that holds a key of this wallet can also be spent, with `tael multisig propose`.
+    """
+    with app.open_wallet() as wallet:
+        book = wallet.book
+        book.check_name(name)
+        if what[1:4] == "pub":
+            account = Account.from_xpub(what)
+            book.accounts.append(WatchedAccount(name, account.xpub))
+            shown = account.xpub
+        elif (lock := _lock_of(what)) is not None:
+            book.shared.append(SharedLock(name, lock))
+            shown = wallet.keyring.address(lock_hash(lock))
+        else:
+            book.watched.append(WatchedAddress(name, app.decode_address(what)))
+            shown = what
+        wallet.save()
+        app.out.result(
+            {"name": name, "watched": shown}, lambda: app.out.line(f"Watching {shown} as {name}")
+        )
+
+
+def _lock_of(text: str) -> Lock | None:
+    """The lock that `text` is the hex encoding of; None if it is not hex. Raises: WalletError."""
+    try:
+        data = bytes.fromhex(text)
+    except ValueError:
+        return None
+    try:
+        lock: Lock = decode_canonical(_LOCK, data)
+        lock_hash(lock)
+    except Violation as violation:
+        raise WalletError(f"not the encoding of a lock: {violation}") from None
+    return lock

@@ -1,0 +1,265 @@
+"""The straight line of every command that spends: gather, build, show, confirm, sign, save, send."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import click
+import msgspec
+
+from consensus.hashes import AssetId, to_text
+from consensus.locks import BlockContext
+from consensus.tx import BURN_LOCK, NATIVE, Key, Tx, TxOut
+from wallet.amounts import parse_amount, parse_rate
+from wallet.answers import Acceptance, ChainInfo, ask, fee_rate, next_context
+from wallet.book import Sent, SpentCoin
+from wallet.build import Draft, Fee, Request, build
+from wallet.cli.app import App, Wallet
+from wallet.cli.assets_of import Assets, asset_infos, described
+from wallet.cli.options import combined
+from wallet.cli.output import amount_data, amount_text, asset_data, memo_text
+from wallet.client import Client
+from wallet.errors import NodeSilent, RpcError, WalletError
+from wallet.keys import CHANGE
+from wallet.scan import Held, Say, discover, holdings, spendables
+from wallet.sign import Spendable, finish, sign_inputs
+from wallet.tracked import Kind, Place
+
+DEFAULT_RATE = 1_000
+"""Base units per 1 000 cost where the node has no estimate: the usual least that is relayed."""
+TARGET_BLOCKS = 6
+EXPIRY_BLOCKS_MAX = 1_000_000
+
+
+class SpendOptions(msgspec.Struct, frozen=True):
+    """The options of every spending command."""
+
+    fee: str | None
+    fee_rate: str | None
+    expiry: str | None
+    dry_run: bool
+    yes: bool
+
+
+_OPTIONS = (
+    click.option("--fee", metavar="AMOUNT", help="Fee in all, in native coins."),
+    click.option("--fee-rate", metavar="RATE", help="Fee in native coins per 1000 cost."),
+    click.option("--expiry", metavar="HEIGHT|+BLOCKS", help="Last block that may hold it."),
+    click.option("--dry-run", is_flag=True, help="Build and check it, but do not send."),
+    click.option("--yes", is_flag=True, help="Do not ask before sending."),
+)
+
+
+def spend_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a spending command; they arrive as keyword arguments."""
+    decorated: Callable[..., Any] = combined(_OPTIONS)(function)
+    return decorated
+
+
+class Gathered(msgspec.Struct, frozen=True):
+    """What the node said before a transaction is built."""
+
+    info: ChainInfo
+    held: list[Held]
+    infos: Assets
+    rate: int
+
+    @property
+    def ctx(self) -> BlockContext:
+        return next_context(self.info)
+
+    def coins(self, name: str = "") -> list[Spendable]:
+        """Own coins that can be spent, or those of the shared lock `name`."""
+        return spendables(self.held, Kind.SHARED if name else Kind.OWN, name)
+
+
+def gather(app: App, wallet: Wallet, more_assets: Iterable[AssetId] = ()) -> Gathered:
+    """Ask for the wallet's coins, what assets they are, and the usual fee rate."""
+
+    async def work(client: Client, info: ChainInfo, say: Say) -> Gathered:
+        await discover(client, wallet.keyring, say)
+        held = await holdings(client, wallet.keyring, wallet.keyring.places().values(), info, say)
+        assets = [*(entry.coin.asset for entry in held), *more_assets]
+        infos = await asset_infos(client, app.params, assets)
+        rate = await fee_rate(client, TARGET_BLOCKS)
+        return Gathered(info, held, infos, DEFAULT_RATE if rate is None else rate)
+
+    return app.ask_node(work)
+
+
+def fee_of(options: SpendOptions, rate: int, decimals: int) -> Fee:
+    """The fee that the options ask for. Raises: WalletError."""
+    if options.fee is not None and options.fee_rate is not None:
+        raise WalletError("give --fee or --fee-rate, not both")
+    if options.fee is not None:
+        return Fee(fixed=parse_amount(options.fee, decimals))
+    return Fee(rate=rate if options.fee_rate is None else parse_rate(options.fee_rate))
+
+
+def expiry_of(options: SpendOptions, info: ChainInfo) -> int:
+    """The expiry height; 0 is never. Raises: WalletError."""
+    text = options.expiry
+    if text is None:
+        return 0
+    digits = text.removeprefix("+")
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= 10):
+        raise WalletError("--expiry takes a block height, or + and a number of blocks from now")
+    height = int(digits) + (info.blocks if text.startswith("+") else 0)
+    if not info.blocks < height <= info.blocks + EXPIRY_BLOCKS_MAX:
+        raise WalletError(f"--expiry {text} is not ahead of the chain, which is at {info.blocks}")
+    return height
+
+
+def change_place(wallet: Wallet) -> Place:
+    """The lock that change goes to."""
+    return wallet.keyring.own(CHANGE, wallet.book.next_index[CHANGE])
+
+
+def spend(
+    app: App, wallet: Wallet, request: Request, gathered: Gathered, options: SpendOptions,
+    *, fee: Fee | None = None, note: dict[str, Any] | None = None, replaces: Sent | None = None,
+    label: str | None = None,
+) -> None:  # fmt: skip
+    """Build, show, confirm, sign, save and send; print the result."""
+    native = gathered.infos[NATIVE]
+    fee = fee or fee_of(options, gathered.rate, native.decimals)
+    change = change_place(wallet)
+    draft = build(request, gathered.coins(), change.lock_hash, fee, app.env.rng)
+    tx = sign_own(wallet, draft, gathered)
+    data = describe(app, draft, tx, gathered.infos, sent=False) | (note or {})
+    if options.dry_run:
+        check_with_node(app, tx)
+        app.out.result(data, lambda: show(app, draft, gathered.infos, "Would send"))
+        return
+    if not app.settings.json:
+        show(app, draft, gathered.infos, "To send")
+    app.confirm("Send it?", options.yes)
+    if draft.change:
+        wallet.book.advance(CHANGE, wallet.book.next_index[CHANGE] + 1)
+    if label is not None:
+        wallet.book.labels[to_text(tx.txid)] = label
+    record(app, wallet, draft, tx, replaces)
+    submit(app, wallet, tx)
+    app.out.result(data | {"sent": True}, lambda: app.out.line(f"Sent {to_text(tx.txid)}"))
+
+
+def sign_own(wallet: Wallet, draft: Draft, gathered: Gathered) -> Tx:
+    """Sign a draft that spends the wallet's own coins only. Raises: WalletError."""
+    places = {entry.outpoint: entry.place for entry in gathered.held}
+    secrets: dict[bytes, bytes] = {}
+    for entry in draft.inputs:
+        place = places.get(entry.outpoint)
+        if place is not None and place.kind is Kind.OWN and isinstance(entry.lock, Key):
+            secrets[entry.lock.pubkey] = wallet.keyring.secret_at(place)
+
+    def secret_of(pubkey: bytes) -> bytes | None:
+        found = secrets.get(pubkey)
+        return wallet.keyring.secret_of(pubkey) if found is None else found
+
+    chain_id = wallet.book.chain_id
+    signatures = sign_inputs(draft.body, draft.inputs, secret_of, chain_id)
+    return finish(draft.body, draft.inputs, signatures, gathered.ctx)
+
+
+def record(app: App, wallet: Wallet, draft: Draft, tx: Tx, replaces: Sent | None) -> None:
+    """Save the transaction before it is sent: a crash afterwards loses nothing."""
+    inputs = tuple(SpentCoin(entry.outpoint, entry.coin, entry.lock) for entry in draft.inputs)
+    wallet.book.add_sent(
+        Sent(
+            tx.txid, tx.raw, inputs, draft.change, draft.fee, draft.cost, app.env.now(),
+            replaces.txid if replaces else None,
+        )
+    )  # fmt: skip
+    wallet.save()
+
+
+def check_with_node(app: App, tx: Tx) -> None:
+    """Ask the node whether it would take `tx`. Raises: WalletError."""
+
+    async def work(client: Client, info: ChainInfo, say: Say) -> list[Acceptance]:
+        say("asking the node to check the transaction")
+        return await ask(client, list[Acceptance], "testmempoolaccept", [tx.raw.hex()])
+
+    answers = app.ask_node(work)
+    if len(answers) != 1 or not answers[0].allowed:
+        reason = answers[0].reject_reason if answers else "no reason given"
+        raise WalletError(f"the node would refuse the transaction: {reason}")
+
+
+def submit(app: App, wallet: Wallet, tx: Tx) -> None:
+    """Hand `tx` to the node; forget it again if the node refuses. Raises: WalletError."""
+
+    async def work(client: Client, info: ChainInfo, say: Say) -> str:
+        say("sending the transaction")
+        return await ask(client, str, "sendrawtransaction", tx.raw.hex())
+
+    try:
+        app.ask_node(work)
+    except NodeSilent:
+        raise WalletError(
+            f"the node did not answer; whether {to_text(tx.txid)} was sent is unknown: look at "
+            "`tael history` before you pay again"
+        ) from None
+    except RpcError as error:
+        wallet.book.forget_sent(tx.txid)
+        wallet.save()
+        raise WalletError(f"the node refused the transaction: {error.message}") from None
+
+
+def describe(app: App, draft: Draft, tx: Tx, infos: Assets, sent: bool) -> dict[str, Any]:
+    """A transaction for programs."""
+    return {
+        "txid": to_text(tx.txid),
+        "sent": sent,
+        "fee": amount_data(draft.fee, infos[NATIVE].decimals),
+        "cost": draft.cost,
+        "expiry": draft.body.expiry,
+        "outputs": [
+            output_data(app, output, infos, index in draft.change)
+            for index, output in enumerate(draft.body.outputs)
+        ],
+        "hex": tx.raw.hex(),
+    }
+
+
+def output_data(app: App, output: TxOut, infos: Assets, is_change: bool) -> dict[str, Any]:
+    """An output for programs."""
+    info = described(output.asset, infos)
+    return {
+        "address": None if output.lock == BURN_LOCK else app.address(output.lock),
+        **asset_data(info),
+        **amount_data(output.amount, info.decimals),
+        "memo": output.memo.hex(),
+        "change": is_change,
+    }
+
+
+def show(app: App, draft: Draft, infos: Assets, title: str) -> None:
+    """A transaction for people."""
+    native = infos[NATIVE]
+    app.out.line(f"{title}:")
+    app.out.table(
+        ("  To", ">Amount", "Memo"),
+        output_rows(app, draft.body.outputs, draft.change, infos),
+    )
+    rate = -(-draft.fee * 1_000 // draft.cost)
+    app.out.line(
+        f"  Fee {amount_text(draft.fee, native)} for a cost of {draft.cost:,} "
+        f"({amount_text(rate, native)} per 1,000), {len(draft.inputs)} coins spent"
+    )
+    if draft.body.expiry:
+        app.out.line(f"  Void after block {draft.body.expiry:,}")
+
+
+def output_rows(
+    app: App, outputs: Sequence[TxOut], change: Sequence[int], infos: Assets
+) -> list[tuple[str, str, str]]:
+    """Rows of a table: where to, how much, memo."""
+    rows = []
+    for index, output in enumerate(outputs):
+        where = "(destroyed)" if output.lock == BURN_LOCK else app.address(output.lock)
+        suffix = " (back to you)" if index in change else ""
+        amount = amount_text(output.amount, described(output.asset, infos))
+        rows.append((f"  {where}{suffix}", amount, memo_text(output.memo)))
+    return rows
