@@ -323,7 +323,7 @@ def test_version_is_that_of_the_newest_changes() -> None:
     def is_another(node: ast.AST) -> bool:
         match node:
             case ast.Assign([ast.Name("VERSION")], ast.Constant(str(text))):
-                return text != project["version"]
+                return bool(text != project["version"])
             case _:
                 return False
 
