@@ -191,9 +191,13 @@ def outpoint(txid: bytes, index: int) -> OutPoint:
 
 
 def identify(tx: Transaction) -> Tx:
-    """Encode `tx` part by part and hash the parts."""
+    """Encode `tx` part by part and hash the parts. Raises: DecodeError (malformed)."""
     body = encode(tx.body)
-    raw = b"\x92" + body + encode(tx.witnesses)
+    try:
+        raw = b"\x92" + body + encode(tx.witnesses)
+    except RecursionError:
+        # A lock that the decoder just managed, met again with more of the stack in use.
+        raise DecodeError(Rule.MALFORMED, "nested too deeply") from None
     return Tx(tx.body, tx.witnesses, Txid(hash_txid(body)), Wtxid(hash_wtxid(raw)), raw)
 
 

@@ -29,7 +29,7 @@ from tests.support.chain import ALICE, BOB, CAROL, DAVE
 TAGS = (
     "Tael/txid", "Tael/wtxid", "Tael/lock", "Tael/asset", "Tael/authority", "Tael/coins",
     "Tael/sighash/all", "Tael/sighash/sponsored", "Tael/message", "Tael/params", "Tael/leaf",
-    "Tael/node", "Tael/empty",
+    "Tael/node", "Tael/empty", "Tael/coinset",
 )  # fmt: skip
 
 KEYS = tuple(Key(person.pubkey) for person in (ALICE, BOB, CAROL, DAVE))

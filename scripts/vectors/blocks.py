@@ -19,6 +19,7 @@ from consensus.block import (
 )
 from consensus.block_rules import CheckedBlock, check_block, check_coinbase
 from consensus.codec import encode
+from consensus.coins import CoinSetDigest
 from consensus.connect import Connection, Delta
 from consensus.errors import Invalid, Rule, Violation
 from consensus.hashes import AssetId, sha256d, to_text
@@ -27,6 +28,7 @@ from consensus.locks import BlockContext
 from consensus.params import REGTEST
 from consensus.tx import (
     BURN_LOCK,
+    NATIVE,
     Body,
     Coin,
     Height,
@@ -165,7 +167,7 @@ def _payment(fee: int = 10_000, expiry: int = 0) -> Tx:
 
 def _child(parent: Tx, amount: int = 80_000) -> Tx:
     """Spends the first output of `_payment`."""
-    coin = Coin(AssetId(b""), 90_000, BOB.lock, Height(HEIGHT), False)
+    coin = Coin(NATIVE, 90_000, BOB.lock, Height(HEIGHT), False)
     return spend([Funds(coin, BOB_KEY)], [outpoint(parent.txid, 0)], [pay(amount, CAROL.lock)])
 
 
@@ -203,7 +205,7 @@ def _bad_coinbases() -> list[Json]:
 
     body = good.body
     asset_out = (pay(1, DAVE.lock, NOTE_ID),)
-    zero = (TxOut(AssetId(b""), 0, DAVE.lock),)
+    zero = (TxOut(NATIVE, 0, DAVE.lock),)
     return [
         one("a coinbase of version 2", Rule.TX_VERSION, replace(body, version=2), witness),
         one("a coinbase that issues", Rule.COINBASE_SHAPE,
@@ -267,7 +269,7 @@ def _bad_connections() -> list[Json]:
     rival = spend([COIN], [place(0)], [pay(50_000, CAROL.lock)])
     unsigned = make_tx(parent.body, [Witness(KEYS[0], (b"\x01" + bytes(64),))])
     own = coinbase_of()
-    reward = Coin(AssetId(b""), REWARD, DAVE.lock, Height(HEIGHT), True)
+    reward = Coin(NATIVE, REWARD, DAVE.lock, Height(HEIGHT), True)
     eager = spend([Funds(reward, KEYS[3])], [outpoint(own.txid, 0)], [pay(5, ALICE.lock)])
 
     def one(name: str, rule: Rule, *txs: Tx) -> Json:
@@ -301,6 +303,21 @@ def blocks() -> Json:
         ],
         "coinbases": [_coinbase_case(HEIGHT), _coinbase_case(0), _coinbase_case(2**31)],
         "blocks": _chained(),
+        "coin_sets": [_coin_set_case(0), _coin_set_case(1), _coin_set_case(5)],
+    }
+
+
+def _coin_set_case(count: int) -> Json:
+    coins = {
+        place(n): Coin(NOTE_ID if n & 1 else NATIVE, 10**n, PEOPLE[n % 3].lock, Height(n), n == 4)
+        for n in range(count)
+    }
+    digest = CoinSetDigest()
+    for at, coin in sorted(coins.items(), key=lambda pair: pair[1].lock + pair[0]):
+        digest.add(at, coin)
+    return {
+        "coins": {at.hex(): coin_json(coin) for at, coin in coins.items()},
+        "hash": digest.digest().hex(),
     }
 
 
