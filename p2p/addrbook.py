@@ -87,7 +87,7 @@ class Entry(msgspec.Struct, array_like=True):
 
     @property
     def endpoint(self) -> Endpoint:
-        return Endpoint(str(ipaddress.ip_address(self.ip)), self.port)
+        return Endpoint.of(self.ip, self.port)
 
     def is_due(self, now: int) -> bool:
         """Whether it may be dialled again."""

@@ -7,8 +7,11 @@ Source: docs/p2p.md, "Connections".
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from p2p.actions import Dial
 from p2p.addrbook import AddressBook, group_of
+from p2p.bounded import RecentSet
 from p2p.config import NetworkConfig
 from p2p.peer import ConnectionType
 from p2p.ports import Endpoint, RandomSource
@@ -17,6 +20,7 @@ JITTER = 0.25
 STABLE_S = 10.0
 """A connection that lasted so long was a success, whatever ended it."""
 DOUBLINGS_MAX = 16
+OWN_MAX = 64
 
 
 class _Target:
@@ -39,6 +43,8 @@ class Dialer:
         self._targets: dict[Endpoint, _Target] = {}
         self._automatic: dict[Endpoint, None] = {}
         """What was dialled from the address book and has not ended."""
+        self._own: RecentSet[Endpoint] = RecentSet(OWN_MAX)
+        """Addresses that turned out to be ours."""
         for endpoint in config.connect:
             self.add(endpoint)
 
@@ -54,8 +60,11 @@ class Dialer:
     def added(self) -> tuple[Endpoint, ...]:
         return tuple(self._targets)
 
-    def plan(self, monotonic: float, now: int) -> list[Dial]:
-        """What to dial now; each is reported by `on_ended` when it has ended."""
+    def plan(self, connected: Collection[Endpoint], monotonic: float, now: int) -> list[Dial]:
+        """What to dial now; each is reported by `on_ended` when it has ended.
+
+        `connected` are the addresses of all peers, whoever opened the connection.
+        """
         dials = []
         for endpoint, target in self._targets.items():
             if not target.is_busy and monotonic >= target.next_at:
@@ -63,7 +72,7 @@ class Dialer:
                 dials.append(Dial(endpoint, ConnectionType.MANUAL))
         if len(self._automatic) < self._config.outbound_target:
             groups = {group_of(endpoint) for endpoint in self._automatic}
-            busy = {*self._automatic, *self._targets}
+            busy = {*self._automatic, *self._targets, *self._own, *connected}
             chosen = self._book.choose(now, groups, busy)
             if chosen is not None:
                 self._automatic[chosen] = None
@@ -97,5 +106,6 @@ class Dialer:
 
     def on_self(self, endpoint: Endpoint) -> None:
         """It was this node: do not try again."""
+        self._own.add(endpoint)
         self._book.remove(endpoint)
         self._targets.pop(endpoint, None)

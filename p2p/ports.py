@@ -5,6 +5,7 @@ Whoever composes the node supplies these; tests and simulations supply others.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Awaitable, Callable, MutableSequence, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -21,6 +22,11 @@ class Endpoint(NamedTuple):
     host: str
     """An IP address in text form; what an operator names may be a host name."""
     port: int
+
+    @classmethod
+    def of(cls, ip: bytes, port: int) -> Endpoint:
+        """From an address of 4 or 16 bytes."""
+        return cls(ipaddress.ip_address(ip).compressed, port)
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

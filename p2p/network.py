@@ -1,0 +1,263 @@
+"""WebSockets: the only part of the network that touches sockets.
+
+aiohttp's defaults are for browsers; what is set here against them is listed in docs/p2p.md,
+"Transport".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+import aiohttp
+from aiohttp import WSMessage, WSMsgType, hdrs, web
+
+from consensus.errors import DecodeError, Rule
+from p2p.config import NetworkConfig
+from p2p.hub import Hub
+from p2p.messages import FRAME_BYTES_MAX, is_printable
+from p2p.ports import Accept, AddressStore, Clock, Endpoint, NodePort, RandomSource, Wire
+
+CLOSE_CODE = 4000
+CLOSE_TIMEOUT_S = 2.0
+"""How long the other side has to answer a close frame."""
+FAREWELL_BYTES_MAX = 64
+CONTROL_FRAMES_PER_S = 1.0
+CONTROL_FRAMES_BURST = 60.0
+HTTP_LINE_BYTES_MAX = 1_024
+HTTP_HEADERS_MAX = 32
+
+
+class _Socket(Protocol):
+    """What the two ends of an aiohttp WebSocket have in common."""
+
+    async def receive(self) -> WSMessage: ...
+
+    async def send_bytes(self, data: bytes) -> None: ...
+
+    async def pong(self, message: bytes = b"") -> None: ...
+
+    async def close(self, *, code: int, message: bytes) -> Any: ...
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any: ...
+
+
+class WebSocketWire:
+    """One WebSocket connection."""
+
+    def __init__(self, ws: _Socket, clock: Clock) -> None:
+        self._ws = ws
+        self._clock = clock
+        self.remote = _endpoint(ws.get_extra_info("peername"))
+        self.local = _endpoint(ws.get_extra_info("sockname"))
+        self.farewell = ""
+        self._is_closed = False
+        self._control_frames = CONTROL_FRAMES_BURST
+        self._control_at = clock.monotonic()
+
+    async def send(self, frame: bytes) -> None:
+        await self._ws.send_bytes(frame)
+
+    async def receive(self) -> bytes | None:
+        while True:
+            message = await self._ws.receive()
+            match message.type:
+                case WSMsgType.BINARY:
+                    data: bytes = message.data
+                    return data
+                case WSMsgType.PING:
+                    self._count_control_frame()
+                    await self._ws.pong(message.data)
+                case WSMsgType.PONG:
+                    self._count_control_frame()
+                case WSMsgType.TEXT:
+                    raise DecodeError(Rule.MALFORMED, "text")
+                case WSMsgType.CLOSE:
+                    said = str(message.extra or "").encode("ascii", "replace")
+                    if is_printable(said):
+                        self.farewell = said[:FAREWELL_BYTES_MAX].decode("ascii")
+                    return None
+                case _:
+                    return None
+
+    def _count_control_frame(self) -> None:
+        """Raises: DecodeError, if there are too many."""
+        now = self._clock.monotonic()
+        earned = (now - self._control_at) * CONTROL_FRAMES_PER_S
+        self._control_frames = min(self._control_frames + earned, CONTROL_FRAMES_BURST) - 1
+        self._control_at = now
+        if self._control_frames < 0:
+            raise DecodeError(Rule.MALFORMED, "too many pings")
+
+    async def close(self, reason: str) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            with suppress(OSError, TimeoutError):
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self._ws.close(code=CLOSE_CODE, message=reason.encode("ascii"))
+        finally:
+            self._cut()
+
+    def _cut(self) -> None:
+        """End the connection although the other side may not take what is queued."""
+        open_socket = self._ws.get_extra_info("socket")
+        if open_socket is None or open_socket.fileno() < 0:
+            return
+        # What the event loop hands out has no shutdown everywhere, so work on a copy.
+        with suppress(OSError), socket.socket(fileno=os.dup(open_socket.fileno())) as copy:
+            copy.shutdown(socket.SHUT_RDWR)
+
+
+def _endpoint(name: Any) -> Endpoint:
+    """From the name of a socket. IPv4 addresses that came in over IPv6 are written as IPv4."""
+    if not name:  # the connection is gone already
+        return Endpoint("", 0)
+    address = ipaddress.ip_address(name[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return Endpoint((mapped or address).compressed, name[1])
+
+
+class _Server(web.Server):
+    """Cuts connections that do not become WebSockets in time, the oldest first if there are many.
+
+    aiohttp itself keeps a silent connection, or one that sends half a header, for minutes.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Any],
+        handshake_s: float,
+        handshaking_max: int,
+    ) -> None:
+        super().__init__(
+            handler, access_log=None, max_line_size=HTTP_LINE_BYTES_MAX,
+            max_field_size=HTTP_LINE_BYTES_MAX, max_headers=HTTP_HEADERS_MAX,
+        )  # fmt: skip
+        self._handshake_s = handshake_s
+        self._handshaking_max = handshaking_max
+        self._pending: dict[web.RequestHandler, tuple[asyncio.Transport, asyncio.TimerHandle]] = {}
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        if len(self._pending) >= self._handshaking_max:
+            oldest = next(iter(self._pending))
+            stale, _ = self._pending[oldest]
+            self.settle(oldest)
+            stale.abort()
+        timer = asyncio.get_running_loop().call_later(self._handshake_s, transport.abort)
+        self._pending[handler] = transport, timer
+
+    def connection_lost(
+        self, handler: web.RequestHandler, exc: BaseException | None = None
+    ) -> None:
+        super().connection_lost(handler, exc)
+        self.settle(handler)
+
+    def settle(self, handler: web.RequestHandler) -> None:
+        """The connection became a WebSocket, or ended."""
+        pending = self._pending.pop(handler, None)
+        if pending is not None:
+            pending[1].cancel()
+
+
+class WebSocketTransport:
+    """Accepts and opens WebSocket connections."""
+
+    def __init__(self, config: NetworkConfig, clock: Clock) -> None:
+        self._config = config
+        self._clock = clock
+        self._client: aiohttp.ClientSession | None = None
+        self._server: _Server | None = None
+        self._listener: asyncio.Server | None = None
+
+    async def listen(self, endpoint: Endpoint, accept: Accept) -> Endpoint:
+        config = self._config
+
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            # Browsers send an Origin, nodes never do: no web page may speak to a node.
+            if hdrs.ORIGIN in request.headers:
+                return _refuse(403)
+            if request.method != hdrs.METH_GET or request.path != "/":
+                return _refuse(404)
+            ws: web.WebSocketResponse = web.WebSocketResponse(
+                compress=False, max_msg_size=FRAME_BYTES_MAX, autoping=False,
+                timeout=CLOSE_TIMEOUT_S,
+            )  # fmt: skip
+            if not ws.can_prepare(request):
+                return _refuse(400)
+            await ws.prepare(request)
+            server.settle(request.protocol)
+            await accept(WebSocketWire(ws, self._clock))
+            return ws
+
+        server = self._server = _Server(handle, config.handshake_s, config.handshaking_max)
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(server, endpoint.host, endpoint.port)
+        return _endpoint(self._listener.sockets[0].getsockname())
+
+    async def dial(self, endpoint: Endpoint) -> Wire:
+        if self._client is None:
+            self._client = _make_client()
+        try:
+            ws = await self._client.ws_connect(
+                f"ws://{endpoint}/", compress=0, max_msg_size=FRAME_BYTES_MAX, autoping=False,
+                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
+            )  # fmt: skip
+        except (aiohttp.ClientError, ValueError) as error:
+            raise ConnectionError(str(error)) from None
+        return WebSocketWire(ws, self._clock)
+
+    async def close(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+        if self._server is not None:
+            await self._server.shutdown(CLOSE_TIMEOUT_S)
+        if self._client is not None:
+            await self._client.close()
+
+
+def _refuse(status: int) -> web.Response:
+    response = web.Response(status=status)
+    response.force_close()
+    return response
+
+
+def _make_client() -> aiohttp.ClientSession:
+    trace = aiohttp.TraceConfig()
+
+    async def refuse_redirect(*_: Any) -> None:
+        # A peer could otherwise send us anywhere in our own network.
+        raise aiohttp.ClientError("redirected")
+
+    trace.on_request_redirect.append(refuse_redirect)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, force_close=True),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None),
+        trace_configs=[trace],
+    )
+
+
+class Network(Hub):
+    """The peers of one node, over WebSockets."""
+
+    def __init__(
+        self,
+        node: NodePort,
+        config: NetworkConfig,
+        *,
+        clock: Clock,
+        rng: RandomSource,
+        store: AddressStore,
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        """`on_failure` is told of an error after which the node should stop."""
+        transport = WebSocketTransport(config, clock)
+        super().__init__(node, transport, config, clock, rng, store, on_failure)

@@ -1,0 +1,200 @@
+"""A small node for tests of the network: the real rules over a ledger in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+
+from consensus.block import Block, Header
+from consensus.block_rules import check_block
+from consensus.errors import Invalid, Missing, Refused, Rule, Violation
+from consensus.hashes import BlockHash, Wtxid
+from consensus.header_tree import HeaderNode, HeaderTree, Status
+from consensus.keys import are_signed
+from consensus.params import REGTEST, TX_BYTES_MAX, Params
+from consensus.tx import Coin, OutPoint, Tx, decode_tx
+from consensus.tx_rules import check_spend, check_tx
+from p2p.config import NetworkConfig
+from p2p.network import Network
+from p2p.ports import Endpoint
+from tests.support.chain import ToyChain, coins_made
+
+WAIT_S = 20.0
+"""How long a test waits for what must come."""
+
+
+class ToyNode:
+    """`NodePort` over a `ToyChain`, with a mempool and without a disk."""
+
+    def __init__(self, params: Params = REGTEST, now: Callable[[], int] | None = None) -> None:
+        self.chain = ToyChain(params)
+        self.mempool: dict[Wtxid, Tx] = {}
+        self.network: Network | None = None
+        self.stored: dict[BlockHash, bytes] = {}
+        self.accepted: list[BlockHash] = []
+        self._coins: dict[OutPoint, Coin] = {}
+        self._refused: set[Wtxid] = set()
+        self._now = now or (lambda: self.chain.tip.header.time + 3_600)
+
+    @property
+    def params(self) -> Params:
+        return self.chain.params
+
+    @property
+    def chain_id(self) -> BlockHash:
+        return self.chain.chain_id
+
+    @property
+    def tree(self) -> HeaderTree:
+        return self.chain.tree
+
+    @property
+    def tip(self) -> HeaderNode:
+        return self.chain.tip
+
+    def add_headers(self, headers: Sequence[Header]) -> None:
+        for header in headers:
+            self.tree.add(header, self._now())
+
+    async def accept_block(self, raw: bytes) -> HeaderNode:
+        checked = check_block(raw)
+        await asyncio.sleep(0)
+        node = self.tree.add(checked.block.header, self._now())
+        self.stored[node.hash] = raw
+        self.accepted.append(node.hash)
+        self.tree.mark_stored(node)
+        self._advance()
+        return node
+
+    def _advance(self) -> None:
+        """Make the best complete chain the active one."""
+        before = self.tip
+        while (best := self.tree.best_linked(self.tip)) is not self.tip:
+            detach, attach = self.tree.path(self.tip, best)
+            for _ in detach:
+                self.chain.disconnect()
+            for node in attach:
+                try:
+                    self._connect(node)
+                except Violation as violation:
+                    self.tree.mark_invalid(node)
+                    if self.network is not None:
+                        self.network.on_block_invalid(node, violation)
+                    break
+        if self.tip is not before and self.network is not None:
+            self.network.on_tip_changed(self.tip)
+
+    def _connect(self, node: HeaderNode) -> None:
+        block = self.chain.connect(self.stored[node.hash])
+        for tx in block.txs:
+            if self.mempool.pop(tx.wtxid, None):
+                for spent in coins_made(tx, 0):
+                    self._coins.pop(spent, None)
+
+    def has_block(self, block_hash: BlockHash) -> bool:
+        node = self.tree.get(block_hash)
+        return node is not None and node.status is Status.STORED
+
+    def read_block_raw(self, node: HeaderNode) -> bytes | None:
+        block = self.chain.blocks.get(node.hash)
+        return block.raw if block else None
+
+    def submit_tx(self, raw: bytes) -> Tx:
+        tx = decode_tx(raw, TX_BYTES_MAX)
+        if tx.wtxid in self.mempool:
+            raise Refused(Rule.ALREADY_IN_MEMPOOL)
+        try:
+            self._check(tx)
+        except Missing:
+            raise
+        except Violation:
+            self._refused.add(tx.wtxid)
+            raise
+        self.mempool[tx.wtxid] = tx
+        self._coins.update(coins_made(tx, self.tip.height + 1))
+        if self.network is not None:
+            self.network.on_tx_added(tx)
+        return tx
+
+    def _check(self, tx: Tx) -> None:
+        chain = self.chain
+        coins = [chain.coins.get(s) or self._coins.get(s) for s in tx.body.inputs]
+        spend = check_spend(check_tx(tx), coins, chain.supply, chain.context())
+        if not are_signed(spend.checks):
+            raise Invalid(Rule.BAD_SIGNATURE)
+
+    def has_tx(self, wtxid: Wtxid) -> bool:
+        return wtxid in self.mempool or wtxid in self._refused
+
+    def tx_raw(self, wtxid: Wtxid) -> bytes | None:
+        tx = self.mempool.get(wtxid)
+        return tx.raw if tx else None
+
+    def mine(self, count: int = 1) -> Block:
+        """Mine blocks with what is in the mempool, and tell the network."""
+        for _ in range(count):
+            txs = tuple(self.mempool.values())
+            block = self.chain.mine(txs)
+            self.mempool.clear()
+            self._coins.clear()
+            if self.network is not None:
+                self.network.on_tip_changed(self.tip)
+        return block
+
+
+class MemoryStore:
+    """Keeps the address book in memory."""
+
+    def __init__(self) -> None:
+        self.data: bytes | None = None
+
+    def load(self) -> bytes | None:
+        return self.data
+
+    def save(self, data: bytes) -> None:
+        self.data = data
+
+
+class WallClock:
+    """The real time."""
+
+    def now(self) -> int:
+        return int(time.time())
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+LOCALHOST = Endpoint("127.0.0.1", 0)
+QUICK = NetworkConfig(
+    listen=LOCALHOST, outbound_target=0, tick_s=0.02, redial_first_s=0.05, redial_last_s=0.2,
+    handshake_s=1.0,
+)  # fmt: skip
+
+
+def make_network(
+    node: ToyNode, config: NetworkConfig = QUICK, store: MemoryStore | None = None, seed: int = 1
+) -> Network:
+    """A network over real sockets for `node`; an error of ours fails the test."""
+
+    def fail(error: BaseException) -> None:
+        raise AssertionError("the network failed") from error
+
+    network = Network(
+        node, config, clock=WallClock(), rng=random.Random(seed), store=store or MemoryStore(),
+        on_failure=fail,
+    )  # fmt: skip
+    node.network = network
+    return network
+
+
+async def until(holds: Callable[[], bool], what: str = "") -> None:
+    """Wait for `holds`, but not for ever."""
+    try:
+        async with asyncio.timeout(WAIT_S):
+            while not holds():
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        raise AssertionError(f"waited {WAIT_S} s in vain {what}") from None
