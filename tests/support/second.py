@@ -55,7 +55,8 @@ def read(data: bytes) -> Any:
         return msgpack.unpackb(
             data, raw=False, strict_map_key=False, max_bin_len=len(data), max_array_len=len(data)
         )
-    except (ValueError, msgpack.UnpackException, RecursionError):
+    # TypeError: a map whose key is a list.
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError):
         raise BrokenRule("malformed", "DecodeError") from None
 
 
