@@ -5,11 +5,12 @@ Every way in which a node can fail to answer ends in one line that says what to 
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
 import msgspec
@@ -51,7 +52,7 @@ def endpoint(url: str, cookie: Path) -> Endpoint:
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     bare = f"{parts.scheme}://{host}:{port}/"
     if parts.username is not None:
-        return Endpoint(bare, parts.username, parts.password or "")
+        return Endpoint(bare, unquote(parts.username), unquote(parts.password or ""))
     try:
         text = read_file(cookie, _COOKIE_BYTES_MAX).decode("utf-8").strip()
     except WalletError:
@@ -76,8 +77,9 @@ class Client:
         self._last_id = 0
 
     async def __aenter__(self) -> Client:
+        credentials = f"{self._at.user}:{self._at.password}".encode()
         self._session = aiohttp.ClientSession(
-            auth=aiohttp.BasicAuth(self._at.user, self._at.password, "utf-8"),
+            headers={"Authorization": f"Basic {base64.b64encode(credentials).decode('ascii')}"},
             timeout=aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S),
         )
         return self

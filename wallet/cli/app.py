@@ -37,6 +37,8 @@ T = TypeVar("T")
 Work = Callable[[Client, ChainInfo, Say], Awaitable[T]]
 
 RPC_PORTS = {"main": 9931, "test": 19931, "regtest": 29931}
+PRIVATE_RPC_PORT = 39931
+"""Of every network that is not built in."""
 HOME = Path("~/.tael")
 PASSPHRASE_VARIABLE = "TAEL_PASSPHRASE"
 _TOML_BYTES_MAX = 1024 * 1024
@@ -117,7 +119,7 @@ class App:
 
     @property
     def rpc_url(self) -> str:
-        port = RPC_PORTS.get(self.network, RPC_PORTS["main"])
+        port = RPC_PORTS.get(self.network, PRIVATE_RPC_PORT)
         return self.settings.rpc or f"http://127.0.0.1:{port}"
 
     def decode_address(self, text: str) -> LockHash:

@@ -84,6 +84,9 @@ class MainGroup(Group):
         super().__init__(*args, **kwargs)
         self.params += _common_options(with_environment=True)
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # what is needed most stands first
+
 
 def combined(options: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
     """Several click options as one decorator, in the order in which help shows them."""

@@ -15,13 +15,16 @@ from consensus.hashes import to_text
 from wallet.amounts import display_amount, format_amount
 from wallet.answers import AssetInfo
 
+_WIDTH = 1_000
+"""Wider than any row: a terminal wraps what is too long, but no address is ever cut."""
+
 
 class Output:
     """Prints the result of one command, in the form that was asked for."""
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = Console(highlight=False, soft_wrap=True, width=_WIDTH)
 
     def result(self, data: Mapping[str, Any], text: Callable[[], None]) -> None:
         """Print `data` as JSON, or else call `text`, which prints for people."""
@@ -36,7 +39,7 @@ class Output:
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """A table; columns whose name begins with `>` are aligned to the right."""
-        table = Table(box=None, pad_edge=False, header_style="bold")
+        table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
         for column in columns:
             right = column.startswith(">")
             table.add_column(

@@ -87,16 +87,10 @@ def balance(app: App) -> None:
         looked = look(app, wallet)
         own = {NATIVE: Balance()} | balances(e for e in looked.held if e.place.kind is Kind.OWN)
         groups: dict[str, dict[AssetId, Balance]] = {}
-        for kind, entries in (
-            (Kind.SHARED, wallet.book.shared),
-            (Kind.WATCHED, [*wallet.book.watched, *wallet.book.accounts]),
-        ):
-            for entry in entries:
-                held = [
-                    h for h in looked.held if (h.place.kind, h.place.name) == (kind, entry.name)
-                ]
-                groups[entry.name] = {NATIVE: Balance()} | balances(held)
         shared = {entry.name for entry in wallet.book.shared}
+        for name in (*sorted(shared), *wallet.book.watched_names()):
+            held = [entry for entry in looked.held if entry.place.name == name]
+            groups[name] = {NATIVE: Balance()} | balances(held)
         data = {
             "network": app.network,
             "height": looked.info.blocks,
