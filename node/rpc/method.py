@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from node.rpc.params import Argument, arguments_of
+from node.rpc.json import amount
+from node.rpc.params import AMOUNT_KIND, Argument, arguments_of
 
 
 class Role(enum.IntEnum):
@@ -60,6 +61,8 @@ def show_default(argument: Argument) -> str:
     match argument.default:
         case None:
             return "none"
+        case int(units) if argument.kind == AMOUNT_KIND:
+            return bytes(amount(units)).decode()
         case bool(value):
             return str(value).lower()
         case str(text):

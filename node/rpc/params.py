@@ -7,6 +7,7 @@ with an impossible value −8, and the message names it.
 
 from __future__ import annotations
 
+import enum
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -25,13 +26,30 @@ INTEGER_MAX = 2**53 - 1
 """Beyond this a client that reads numbers as doubles would mean another one."""
 ITEMS_MAX = 1_000
 """Elements of an array."""
+ADDRESSES_MAX = 100
+AMOUNT_KIND = "amount"
 
 Amount = NewType("Amount", int)
 """Base units of the native coin; written as coins, as a number or a string."""
-Verbosity = NewType("Verbosity", int)
-"""0, 1 or 2; also false and true."""
-Addresses = NewType("Addresses", tuple[LockHash, ...])
-"""`{"addresses": [...]}`, an array of addresses, or one address."""
+HashOrHeight = NewType("HashOrHeight", str)
+"""A block hash, or the height of a block of the best chain as a number or in digits."""
+
+
+class Verbosity(enum.IntEnum):
+    """0, 1 or 2; also false and true. More is taken for 2."""
+
+    HEX = 0
+    BRIEF = 1
+    FULL = 2
+
+
+class Addresses(NamedTuple):
+    """`{"addresses": [...], "limit": 100, "cursor": "…"}`, an array of addresses, or one address."""
+
+    locks: tuple[LockHash, ...]
+    """In ascending order, each once."""
+    limit: int | None = None
+    cursor: bytes | None = None
 
 
 class Bounds(NamedTuple):
@@ -39,6 +57,10 @@ class Bounds(NamedTuple):
 
     low: int
     high: int
+
+
+PAGE = Bounds(1, 1_000)
+"""How many entries of a list a client may ask for at once."""
 
 
 class Also(NamedTuple):
@@ -55,7 +77,7 @@ class _Wrong(Exception):
         self.code = code
 
 
-Read = Callable[[object, Params], object]
+Read = Callable[[object, Params], Any]
 
 
 class Argument(NamedTuple):
@@ -166,7 +188,7 @@ def _integer(value: object, network: Params) -> int:
     return value
 
 
-def _bounded(bounds: Bounds) -> Read:
+def _bounded(bounds: Bounds) -> Callable[[object, Params], int]:
     def read(value: object, network: Params) -> int:
         number = _integer(value, network)
         if not bounds.low <= number <= bounds.high:
@@ -189,10 +211,17 @@ def _text(value: object, network: Params) -> str:
     return value
 
 
-def _verbosity(value: object, network: Params) -> int:
-    if isinstance(value, bool) or (isinstance(value, str) and value in ("true", "false")):
-        return int(_boolean(value, network))
-    return max(0, min(2, _integer(value, network)))
+def _verbosity(value: object, network: Params) -> Verbosity:
+    if isinstance(value, bool) or value in ("true", "false"):
+        return Verbosity(_boolean(value, network))
+    return Verbosity(max(0, min(2, _integer(value, network))))
+
+
+def _hash_or_height(value: object, network: Params) -> str:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or not re.fullmatch(r"[0-9]{1,10}|[0-9a-fA-F]{64}", text):
+        raise _Wrong("must be a height or a block hash", Code.PARAMETER)
+    return text
 
 
 def _digest(value: object, network: Params) -> bytes:
@@ -242,21 +271,24 @@ def _address(value: object, network: Params) -> LockHash:
         raise _Wrong(f"is not an address: {error}", Code.ADDRESS_OR_KEY) from None
 
 
-def _addresses(value: object, network: Params) -> tuple[LockHash, ...]:
+def _addresses(value: object, network: Params) -> Addresses:
     value = _unwrap(value)
+    options: dict[str, object] = {}
     if isinstance(value, dict):
-        if set(value) != {"addresses"}:
-            raise _Wrong('must be an address, an array of them, or {"addresses": [...]}')
-        value = value["addresses"]
+        options, value = value, value.get("addresses")
+        if not set(options) <= {"addresses", "limit", "cursor"}:
+            raise _Wrong("knows addresses, limit and cursor, and nothing else")
     items = [value] if isinstance(value, str) else value
     if not isinstance(items, list):
         raise _Wrong('must be an address, an array of them, or {"addresses": [...]}')
     if not 1 <= len(items) <= ADDRESSES_MAX:
         raise _Wrong(f"must hold 1 to {ADDRESSES_MAX} addresses", Code.PARAMETER)
-    return tuple(dict.fromkeys(_address(item, network) for item in items))
-
-
-ADDRESSES_MAX = 100
+    limit, cursor = options.get("limit"), options.get("cursor")
+    return Addresses(
+        tuple(sorted({_address(item, network) for item in items})),
+        None if limit is None else _bounded(PAGE)(limit, network),
+        None if cursor is None else _hex(cursor, network),
+    )
 
 
 def _object(value: object, network: Params) -> Mapping[str, object]:
@@ -287,7 +319,8 @@ _READERS: Mapping[object, tuple[str, Read]] = {
     BlockHash: ("block hash", _digest),
     AssetId: ("asset id", _asset),
     LockHash: ("address", _address),
-    Amount: ("amount", _amount),
+    Amount: (AMOUNT_KIND, _amount),
+    HashOrHeight: ("height or block hash", _hash_or_height),
     Verbosity: ("0, 1 or 2, or a boolean", _verbosity),
     Addresses: ("addresses", _addresses),
     Mapping[str, object]: ("object", _object),

@@ -14,6 +14,7 @@ from node.rpc.params import Addresses, Also, Amount, Bounds, Verbosity, argument
 from tests.support.chain import ALICE, BOB
 
 HASH = "00" * 31 + "ff"
+BOTH = tuple(sorted((ALICE.lock, BOB.lock)))
 
 
 def read(hint: Any, value: object) -> object:
@@ -42,10 +43,13 @@ def read(hint: Any, value: object) -> object:
         (Mapping[str, object], {"a": 1}, {"a": 1}), (Mapping[str, object], '{"a": 1}', {"a": 1}),
         (Amount, 2, 2 * COIN), (Amount, "0.00000001", 1), (Amount, "92233720368.54775807", AMOUNT_MAX),
         (Amount, 0, 0), (int | None, 3, 3), (Annotated[int, Bounds(1, 9)], "9", 9),
-        (Addresses, ALICE.address(), (ALICE.lock,)),
-        (Addresses, {"addresses": [ALICE.address(), BOB.address()]}, (ALICE.lock, BOB.lock)),
-        (Addresses, f'{{"addresses": ["{ALICE.address()}"]}}', (ALICE.lock,)),
-        (Addresses, [ALICE.address()] * 2, (ALICE.lock,)),
+        (Addresses, ALICE.address(), Addresses((ALICE.lock,))),
+        (Addresses, {"addresses": [ALICE.address(), BOB.address()]}, Addresses(BOTH)),
+        (Addresses, [BOB.address(), ALICE.address()], Addresses(BOTH)),
+        (Addresses, f'{{"addresses": ["{ALICE.address()}"]}}', Addresses((ALICE.lock,))),
+        (Addresses, [ALICE.address()] * 2, Addresses((ALICE.lock,))),
+        (Addresses, {"addresses": ALICE.address(), "limit": "7", "cursor": "00ff"},
+         Addresses((ALICE.lock,), 7, b"\x00\xff")),
     ],
 )  # fmt: skip
 def test_a_fitting_value_is_read_also_from_a_string(
@@ -77,7 +81,9 @@ def test_a_fitting_value_is_read_also_from_a_string(
         (Annotated[int, Bounds(1, 9)], 10, Code.PARAMETER),
         (Addresses, {"address": []}, Code.INVALID_PARAMS), (Addresses, [], Code.PARAMETER),
         (Addresses, 5, Code.INVALID_PARAMS), (Addresses, ["x"], Code.ADDRESS_OR_KEY),
-        (Addresses, [ALICE.address()] * 101, Code.PARAMETER),
+        (Addresses, [ALICE.address()] * 101, Code.PARAMETER), (Addresses, {}, Code.INVALID_PARAMS),
+        (Addresses, {"addresses": [ALICE.address()], "limit": 1_001}, Code.PARAMETER),
+        (Addresses, {"addresses": [ALICE.address()], "cursor": "x"}, Code.DESERIALIZATION),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_refused_by_the_name_of_the_parameter(

@@ -1,0 +1,95 @@
+"""What the methods ask of the node: the ledger itself, and through narrow doors the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from node.ledger import Ledger
+from node.miner import Extranonces
+from node.rpc.method import Method
+from node.template import TemplateBuilder
+
+
+class PeerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One connection, as getpeerinfo shows it. Times are seconds since 1970, 0 for never."""
+
+    id: int
+    address: str
+    """HOST:PORT at the other end."""
+    local_address: str = ""
+    inbound: bool
+    connection_type: str
+    protocol: int
+    agent: str
+    connected: int
+    last_sent: int = 0
+    last_received: int = 0
+    last_tx: int = 0
+    last_block: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    ping_s: float | None = None
+    ping_least_s: float | None = None
+    best_height: int = -1
+    """Height of the best header that the peer is known to have; −1 if unknown."""
+    score: int = 0
+    """Misbehaviour, up to the limit at which it is disconnected."""
+
+
+class Totals(NamedTuple):
+    """Bytes over the network since the start."""
+
+    received: int
+    sent: int
+
+
+class NetworkPort(Protocol):
+    """The peers."""
+
+    def peers(self) -> Sequence[PeerInfo]: ...
+
+    def totals(self) -> Totals: ...
+
+    def listening(self) -> Sequence[tuple[str, int]]:
+        """Hosts and ports that others can connect to."""
+
+    def add(self, host: str, port: int) -> bool:
+        """Stay connected to a peer from now on; False if it is on the list already."""
+
+    def remove(self, host: str, port: int) -> bool:
+        """Take a peer off the list; False if it was not there."""
+
+    def dial_once(self, host: str, port: int) -> None:
+        """Try to connect once."""
+
+    def disconnect(self, peer_id: int) -> bool:
+        """End a connection; False if there is none of that number."""
+
+    def ping(self) -> None:
+        """Measure every peer's round-trip time anew."""
+
+
+class Node(msgspec.Struct, frozen=True):
+    """The first argument of every method."""
+
+    ledger: Ledger
+    network: NetworkPort
+    templates: TemplateBuilder
+    extranonces: Extranonces
+    clock: Callable[[], float]
+    """Seconds since 1970."""
+    started: float
+    """When the node started, by the same clock."""
+    stop: Callable[[], None]
+    """Begin to shut down; returns at once."""
+    methods: Mapping[str, Method]
+    p2p_port: int
+    """Where a peer listens that is named without a port."""
+    version: str
+    """Version of this program."""
+    scanning: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
+    """Held while the whole coin set is read: one reader at a time."""

@@ -1,0 +1,239 @@
+"""Transactions, coins and headers in the shapes that Bitcoin clients know.
+
+`value` is native coin only; of any other asset `asset` and `assetamount` (base units) stand beside a
+value of zero, so that a program that adds up values stays right. `vsize` is the cost by which fees
+are measured, `weight` four times that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from consensus.address import encode_address
+from consensus.asset import asset_id, authority_id
+from consensus.block import Header
+from consensus.hashes import HASH_BYTES, LockHash, to_text
+from consensus.header_tree import HeaderNode
+from consensus.params import LOCK_DEPTH_MAX, UINT32_MAX, Params
+from consensus.pow import target_of
+from consensus.tx import (
+    BURN_LOCK,
+    NATIVE,
+    AfterHeight,
+    AfterTime,
+    Body,
+    Coin,
+    Issue,
+    Key,
+    Lock,
+    Older,
+    OutPoint,
+    Pruned,
+    Sha256,
+    Threshold,
+    Tx,
+    TxOut,
+)
+from consensus.tx_rules import cost_of
+from node.ledger import Ledger
+from node.rpc.json import Json, amount
+
+LOCK_PREFIX = "5120"
+"""A lock as a script: witness version 1 and 32 bytes, as addresses encode it."""
+WEIGHT_PER_COST = 4
+_SIGNATURE_ITEM = 65
+_DIFFICULTY_ONE = target_of(0x1D00FFFF)
+
+
+def script_hex(lock: LockHash) -> str:
+    """A lock in the form of a script; explorers hash it to look an address up."""
+    return LOCK_PREFIX + lock.hex()
+
+
+def address_of(lock: LockHash, network: Params) -> str:
+    return encode_address(network.hrp.decode(), lock)
+
+
+def show_script(lock: LockHash, network: Params) -> dict[str, Json]:
+    if lock == BURN_LOCK:
+        return {"asm": "destroyed", "hex": script_hex(lock), "type": "burn"}
+    return {
+        "asm": f"lock {lock.hex()}",
+        "hex": script_hex(lock),
+        "address": address_of(lock, network),
+        "type": "lock",
+    }
+
+
+def show_worth(asset: bytes, units: int) -> dict[str, Json]:
+    """`value`, and for another asset what stands beside it."""
+    if asset == NATIVE:
+        return {"value": amount(units)}
+    return {"value": amount(0), "asset": to_text(asset), "assetamount": units}
+
+
+def words(lock: Lock, depth: int = 1) -> str:
+    """A lock in plain words."""
+    if depth > LOCK_DEPTH_MAX:
+        return "…"  # no valid lock is that deep
+    match lock:
+        case Key(pubkey):
+            return f"key {pubkey.hex()}"
+        case Threshold(required, children):
+            inner = ", ".join(words(child, depth + 1) for child in children)
+            count = {1: "any", len(children): "all"}.get(required, str(required))
+            return f"{count} of ({inner})"
+        case AfterHeight(height):
+            return f"after height {height}"
+        case AfterTime(time):
+            return f"after time {time}"
+        case Older(blocks):
+            return f"older than {blocks} blocks"
+        case Sha256(digest):
+            return f"sha256 {digest.hex()}"
+        case Pruned(digest):
+            return f"pruned {digest.hex()}"
+        case _:
+            assert_never(lock)
+
+
+def show_output(output: TxOut, index: int, network: Params) -> dict[str, Json]:
+    shown = show_worth(output.asset, output.amount)
+    shown |= {"n": index, "scriptPubKey": show_script(output.lock, network)}
+    if output.memo:
+        shown["memo"] = output.memo.hex()
+    return shown
+
+
+def show_coin(coin: Coin, network: Params) -> dict[str, Json]:
+    """A coin as `prevout` of the input that spends it."""
+    shown: dict[str, Json] = {"generated": coin.delayed, "height": coin.height}
+    return shown | show_worth(coin.asset, coin.amount) | {
+        "scriptPubKey": show_script(coin.lock, network)
+    }  # fmt: skip
+
+
+def split_outpoint(spent: OutPoint) -> tuple[str, int]:
+    """Txid in text form, and output index."""
+    return to_text(spent[:HASH_BYTES]), int.from_bytes(spent[HASH_BYTES:], "big")
+
+
+def _show_inputs(tx: Tx, coins: Sequence[Coin] | None, network: Params) -> list[Json]:
+    if tx.is_coinbase:
+        extranonce = b"".join(item for witness in tx.witnesses for item in witness.items)
+        return [{"coinbase": extranonce.hex(), "sequence": UINT32_MAX}]
+    shown: list[Json] = []
+    for index, spent in enumerate(tx.body.inputs):
+        txid, vout = split_outpoint(spent)
+        entry: dict[str, Json] = {"txid": txid, "vout": vout}
+        entry["scriptSig"] = {"asm": "", "hex": ""}
+        if index < len(tx.witnesses):
+            witness = tx.witnesses[index]
+            entry["lock"] = words(witness.lock)
+            entry["txinwitness"] = [item.hex() for item in witness.items]
+        if coins is not None:
+            entry["prevout"] = show_coin(coins[index], network)
+        entry["sequence"] = UINT32_MAX
+        shown.append(entry)
+    return shown
+
+
+def _show_issuances(body: Body) -> list[Json]:
+    shown: list[Json] = []
+    for issuance in body.issuances:
+        if not isinstance(issuance, Issue):
+            shown.append({"asset": to_text(issuance.asset), "amount": issuance.amount})
+            continue
+        entry: dict[str, Json] = {"vin": issuance.input_index, "amount": issuance.amount}
+        if 0 <= issuance.input_index < len(body.inputs):
+            asset = asset_id(body.inputs[issuance.input_index], issuance.definition)
+            entry["asset"] = to_text(asset)
+            if issuance.definition.reissuable:
+                entry["authority"] = to_text(authority_id(asset))
+        definition = issuance.definition
+        entry |= {
+            "ticker": definition.ticker.decode("ascii", "replace"),
+            "name": definition.name.decode("utf-8", "replace"),
+            "decimals": definition.decimals,
+            "terms": definition.terms.hex(),
+            "reissuable": definition.reissuable,
+        }
+        shown.append(entry)
+    return shown
+
+
+def cost_of_tx(tx: Tx) -> int:
+    """What a valid transaction takes of a block's cost limit."""
+    body = tx.body
+    signatures = sum(len(i) == _SIGNATURE_ITEM for w in tx.witnesses for i in w.items)
+    return cost_of(
+        len(tx.raw), signatures, len(body.inputs), len(body.outputs), len(body.issuances)
+    )
+
+
+def fee_of(body: Body, coins: Sequence[Coin]) -> int:
+    """Base units of native coin that go in and do not come out."""
+    spent = sum(coin.amount for coin in coins if coin.asset == NATIVE)
+    return spent - sum(output.amount for output in body.outputs if output.asset == NATIVE)
+
+
+def show_tx(
+    tx: Tx, network: Params, coins: Sequence[Coin] | None = None, with_hex: bool = True
+) -> dict[str, Json]:
+    """A transaction; with the coins it spends also its fee and each `prevout`."""
+    cost = cost_of_tx(tx)
+    shown: dict[str, Json] = {
+        "txid": to_text(tx.txid),
+        "hash": to_text(tx.wtxid),
+        "version": tx.body.version,
+        "size": len(tx.raw),
+        "vsize": cost,
+        "weight": WEIGHT_PER_COST * cost,
+        "locktime": 0,
+        "expiry": tx.body.expiry,
+        "vin": _show_inputs(tx, coins, network),
+        "vout": [show_output(output, n, network) for n, output in enumerate(tx.body.outputs)],
+    }
+    if tx.body.issuances:
+        shown["issuances"] = _show_issuances(tx.body)
+    if coins is not None and not tx.is_coinbase:
+        shown["fee"] = amount(fee_of(tx.body, coins))
+    if with_hex:
+        shown["hex"] = tx.raw.hex()
+    return shown
+
+
+def difficulty(bits: int) -> float:
+    """How many times harder than the easiest target of Bitcoin."""
+    return _DIFFICULTY_ONE / target_of(bits)
+
+
+def confirmations(ledger: Ledger, node: HeaderNode) -> int:
+    """1 for the tip; −1 off the best chain."""
+    return ledger.tip.height - node.height + 1 if ledger.is_on_best_chain(node) else -1
+
+
+def show_header(ledger: Ledger, node: HeaderNode) -> dict[str, Json]:
+    header: Header = node.header
+    shown: dict[str, Json] = {
+        "hash": to_text(header.hash),
+        "confirmations": confirmations(ledger, node),
+        "height": node.height,
+        "version": header.version,
+        "versionHex": f"{header.version:08x}",
+        "merkleroot": to_text(header.root),
+        "time": header.time,
+        "mediantime": node.median_time(),
+        "nonce": header.nonce,
+        "bits": f"{header.bits:08x}",
+        "target": f"{target_of(header.bits):064x}",
+        "difficulty": difficulty(header.bits),
+        "chainwork": f"{node.work:064x}",
+        "nTx": ledger.tx_count(node),
+    }
+    if node.parent is not None:
+        shown["previousblockhash"] = to_text(node.parent.hash)
+    if ledger.is_on_best_chain(node) and node is not ledger.tip:
+        shown["nextblockhash"] = to_text(ledger.tip.ancestor(node.height + 1).hash)
+    return shown
