@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+import logging
 from collections.abc import Collection, Mapping
 from typing import Annotated
 
@@ -36,6 +37,8 @@ FAILURES_MAX = 10
 SAMPLE_FRACTION = 4
 SAMPLE_MIN = 16
 """A small network would not find together if only a part of few addresses were told."""
+
+log = logging.getLogger(__name__)
 
 
 class Scope(enum.IntEnum):
@@ -306,3 +309,12 @@ class AddressBook:
             del self._discouraged[host]
             return False
         return True
+
+
+def load_book(rng: RandomSource, data: bytes | None) -> AddressBook:
+    """The book that `data` holds, or an empty one: a node can do without its addresses."""
+    try:
+        return AddressBook(rng, data)
+    except DecodeError as error:
+        log.warning("the address book cannot be read and is begun anew: %s", error)
+        return AddressBook(rng)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, assert_never, cast
+from typing import assert_never
 
 from consensus.errors import DecodeError, StorageError, Violation
 from consensus.header_tree import HeaderNode
@@ -19,7 +19,6 @@ from consensus.tx import Tx
 from p2p.actions import (
     AcceptBlock,
     Action,
-    AddHeaders,
     Blame,
     Close,
     Dial,
@@ -29,7 +28,7 @@ from p2p.actions import (
     ServeTxs,
     SubmitTx,
 )
-from p2p.addrbook import AddressBook, Scope, scope_of
+from p2p.addrbook import Scope, load_book, scope_of
 from p2p.config import NetworkConfig
 from p2p.dialer import Dialer
 from p2p.link import Link
@@ -39,9 +38,9 @@ from p2p.ports import AddressStore, Clock, Endpoint, NodePort, RandomSource, Tra
 from p2p.report import peer_info
 from p2p.router import Router
 from p2p.session import Session
+from p2p.tasks import TaskSet
+from p2p.work import change_ledger
 
-HEADERS_SLICE = 100
-"""Headers that are checked before others get their turn."""
 TXS_SLICE = 8
 FRAMES_SLICE = 8
 SAVE_INTERVAL_S = 600.0
@@ -72,18 +71,14 @@ class Hub:
         self._rng = rng
         self._store = store
         self._on_failure = on_failure
-        self._book = _load_book(store, rng)
+        self._book = load_book(rng, store.load())
         self._router = Router(node, config, self._book, clock, rng)
         self._dialer = Dialer(config, self._book, rng)
         self._links: dict[int, Link] = {}
         self._next_id = 0
         self._local: Endpoint | None = None
         self._is_closing = False
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._services: list[asyncio.Task[None]] = []
-        """Tasks that end only when they are cancelled."""
-        self._dialling: set[asyncio.Task[None]] = set()
-        """Tasks without a connection yet."""
+        self._tasks = TaskSet(on_failure)
         self._gone_bytes = [0, 0]
         """Sent and received over connections that have ended."""
         self._deferred: deque[LedgerAction] = deque()
@@ -98,20 +93,15 @@ class Hub:
         """Listen, connect, relay. Raises: OSError if the address is taken."""
         if self._config.listen is not None:
             self._local = await self._transport.listen(self._config.listen, self._accept)
-        self._services += [self._spawn(self._run_timers()), self._spawn(self._run_deferred())]
+        self._tasks.spawn(self._run_timers(), endless=True)
+        self._tasks.spawn(self._run_deferred(), endless=True)
 
     async def close(self) -> None:
         """End every connection and every task."""
         self._is_closing = True
         for link in tuple(self._links.values()):
             self._drop(link, Reason.CLOSING)
-        for task in (*self._services, *self._dialling):
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=CLOSE_S)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close(CLOSE_S)
         await self._transport.close()
         self._store.save(self._book.dump())
 
@@ -164,6 +154,12 @@ class Hub:
         self._drop(link, Reason.REQUESTED)
         return True
 
+    def ping(self) -> None:
+        """Measure the round trip to every peer anew."""
+        for link in self._links.values():
+            link.session.ping_soon()
+        self._poke()
+
     def on_tx_added(self, tx: Tx) -> None:
         self._apply(self._router.on_tx_added(tx))
 
@@ -209,9 +205,7 @@ class Hub:
     def _perform_now(self, action: Send | Close | Blame | ServeBlocks | ServeTxs | Dial) -> None:
         if isinstance(action, Dial):
             if not self._is_closing:
-                task = self._spawn(self._dial(action))
-                self._dialling.add(task)
-                task.add_done_callback(self._dialling.discard)
+                self._tasks.spawn(self._dial(action), endless=True)
             return
         link = self._links.get(action.peer)
         if link is None:
@@ -235,36 +229,14 @@ class Hub:
                 assert_never(action)
 
     async def _change_ledger(self, action: LedgerAction) -> list[Action]:
-        """Change the ledger; return what follows."""
+        violation, actions = await change_ledger(action, self._node, self._router)
         link = self._links.get(action.peer)
-        violation: Violation | None = None
-        try:
-            match action:
-                case AddHeaders(_, headers):
-                    for start in range(0, len(headers), HEADERS_SLICE):
-                        self._node.add_headers(headers[start : start + HEADERS_SLICE])
-                        await asyncio.sleep(0)
-                case AcceptBlock(_, _, raw):
-                    await self._node.accept_block(raw)
-                    if link is not None:
-                        link.peer.last_block = self._clock.now()
-                case SubmitTx(_, _, raw):
-                    self._node.submit_tx(raw)
-                    if link is not None:
-                        link.peer.last_tx = self._clock.now()
-                case _:
-                    assert_never(action)
-        except Violation as error:
-            violation = error
-        match action:
-            case AddHeaders():
-                return self._router.on_headers_added(action, violation)
-            case AcceptBlock():
-                return self._router.on_block_done(action, violation)
-            case SubmitTx():
-                return self._router.on_tx_done(action, violation)
-            case _:
-                assert_never(action)
+        if link is not None and violation is None:
+            if isinstance(action, AcceptBlock):
+                link.peer.last_block = self._clock.now()
+            elif isinstance(action, SubmitTx):
+                link.peer.last_tx = self._clock.now()
+        return actions
 
     def _blame(self, link: Link, fault: Fault, detail: str) -> None:
         peer = link.peer
@@ -315,7 +287,7 @@ class Hub:
             now = self._clock.now()
             self._dialer.on_ended(endpoint, kind, None, self._clock.monotonic(), now)
             return
-        self._dialling.discard(cast(asyncio.Task[None], asyncio.current_task()))
+        self._tasks.let_finish()
         await self._run_link(self._make_link(wire, endpoint, kind))
 
     def _make_link(self, wire: Wire, endpoint: Endpoint, kind: ConnectionType) -> Link:
@@ -346,7 +318,7 @@ class Hub:
 
     async def _run_link(self, link: Link) -> None:
         """Serve one connection until it ends."""
-        writer = self._spawn(self._write(link))
+        writer = self._tasks.spawn(self._write(link))
         try:
             self._apply(link.session.start())
             await self._read(link)
@@ -432,21 +404,9 @@ class Hub:
             self._dialer.on_ended(peer.endpoint, peer.kind, lasted, now, self._clock.now())
         if link.ready_at is not None:
             self._apply(self._router.on_gone(peer))
-        self._spawn(link.wire.close(reason))
+        self._tasks.spawn(link.wire.close(reason))
 
     # Tasks
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._on_task_done)
-        return task
-
-    def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("the network failed", exc_info=error)
-            self._on_failure(error)
 
     async def _run_deferred(self) -> None:
         while True:
@@ -491,11 +451,3 @@ class Hub:
         self._apply(
             self._dialer.plan([e for e in connected if e is not None], now, self._clock.now())
         )
-
-
-def _load_book(store: AddressStore, rng: RandomSource) -> AddressBook:
-    try:
-        return AddressBook(rng, store.load())
-    except DecodeError as error:
-        log.warning("the address book cannot be read and is begun anew: %s", error)
-        return AddressBook(rng)

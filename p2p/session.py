@@ -158,6 +158,10 @@ class Session:
             case _:
                 return True, []
 
+    def ping_soon(self) -> None:
+        """Measure the round trip at the next tick."""
+        self._next_ping = 0.0
+
     def heard(self, now: float) -> None:
         """The time until now was ours: a message of the peer was worked on, none was read."""
         self._heard_at = now

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
-import msgspec
-
-from p2p.config import NetworkConfig
 from p2p.network import Network
 from p2p.ports import Endpoint
-from tests.support.p2p_node import QUICK, ToyNode, make_network, until
+from tests.support.p2p_node import ToyNode, make_network, until
 
 
 @asynccontextmanager
