@@ -133,7 +133,7 @@ def main(config_file: str | None, **given: Any) -> None:
     logs.set_up(settings.config.log_level, settings.config.log_json)
     try:
         uvloop.run(_run(settings))
-    except StorageError as error:
+    except (StorageError, ConfigError) as error:
         _exit(str(error))
     except OSError as error:
         _exit(error.strerror or str(error))

@@ -9,22 +9,36 @@ import asyncio
 import gc
 import logging
 import os
+import random
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from consensus.block import genesis
 from consensus.errors import DecodeError, StorageError
+from consensus.hashes import LockHash
 from node import db
 from node.blockfiles import RecordFiles
-from node.config import Settings
-from node.datadir import DataDirectory
+from node.config import PORTS, PRIVATE_PORTS, ConfigError, Settings
+from node.datadir import DataDirectory, SmallFile
 from node.events import EventBus, TipChanged
 from node.ledger import Ledger
+from node.miner import Extranonces, Miner
+from node.peering import Peering, listen_to_ledger
 from node.policy import Policy
 from node.recovery import restore
+from node.rpc import ports
+from node.rpc.auth import AuthError, parse_user, remove_cookie, write_cookie
+from node.rpc.dispatch import Dispatcher
+from node.rpc.methods import METHODS
+from node.rpc.server import RpcServer
 from node.store import Store
+from node.template import Template, TemplateBuilder
 from node.verify import Verifier
+from p2p.config import NetworkConfig
+from p2p.network import Network
+from p2p.ports import Endpoint
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +46,7 @@ VERSION = "0.1.0"
 FLUSH_EVERY_S = 60.0
 """Longest time that a connected block waits in memory before it is written to the database."""
 MEMPOOL_FILE = "mempool.dat"
+PEERS_FILE = "peers.dat"
 MEMPOOL_LOAD_PER_TURN = 10
 
 
@@ -40,6 +55,18 @@ def tune_garbage_collection() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(200_000, 20, 100)
+
+
+class SystemClock:
+    """The clock of this machine."""
+
+    def now(self) -> int:
+        """Seconds since 1970."""
+        return int(time.time())
+
+    def monotonic(self) -> float:
+        """Seconds since some moment; never goes back."""
+        return time.monotonic()
 
 
 class Node:
@@ -58,7 +85,7 @@ class Node:
     async def run(self) -> None:
         """Start, work until `stop` is called or something breaks, and close everything.
 
-        Raises: StorageError, OSError (a port is taken).
+        Raises: StorageError; ConfigError (a port is taken, a user is none).
         """
         try:
             await self._start()
@@ -111,6 +138,7 @@ class Node:
         log.info("tael %s, network %s", VERSION, params.name.decode())
         self.directory = DataDirectory(settings.datadir)
         self._closers.append(self._close_directory)
+        await self._start_rpc()
         self.store = self._open_store()
         self._closers.append(self._close_store)
         processes = settings.config.verify_processes
@@ -124,6 +152,9 @@ class Node:
             genesis(params), params, self.store, self.verifier, policy, time.time, self.bus
         )
         await self._start_chain()
+        if not self._ended.done():
+            await self._start_network()
+            self._start_mining()
 
     def _open_store(self) -> Store:
         settings, directory = self.settings, self.directory
@@ -139,6 +170,89 @@ class Node:
             self._writer,
             genesis(settings.params).header.hash,
             settings.config.index,
+        )
+
+    # JSON-RPC: up first, to say that the node is starting; down last
+
+    async def _start_rpc(self) -> None:
+        settings = self.settings
+        try:
+            users = [parse_user(line) for line in settings.config.rpc_user]
+        except AuthError as error:
+            raise ConfigError(f"rpc-user: {error}") from None
+        users.append(write_cookie(self.directory.cookie, secrets.token_bytes(32)))
+        self._closers.append(self._remove_cookie)
+        self.dispatcher: Dispatcher[ports.Node] = Dispatcher(METHODS, settings.params)
+        server = RpcServer(self.dispatcher, users, settings.config.rpc_host)
+        await _listen("rpc", settings.rpc, server.start(*settings.rpc))
+        self._closers.append(server.close)
+        log.info("JSON-RPC at http://%s", settings.rpc._replace(port=server.port))
+
+    async def _remove_cookie(self) -> None:
+        remove_cookie(self.directory.cookie)
+
+    async def _start_network(self) -> None:
+        settings, ledger = self.settings, self.ledger
+        config = NetworkConfig(
+            listen=settings.p2p,
+            connect=settings.connect,
+            agent=f"/tael:{VERSION}/".encode(),
+        )
+        self.network = Network(
+            ledger,
+            config,
+            clock=SystemClock(),
+            rng=random.Random(secrets.randbits(256)),
+            store=SmallFile(self.directory, PEERS_FILE),
+            on_failure=self._fail,
+        )
+        await _listen("p2p", settings.p2p, self.network.start())
+        self._closers.append(self.network.close)
+        end = listen_to_ledger(self.bus, self.network)
+        self._closers.append(_later(end))
+        if self.network.local_address is not None:
+            log.info("peers at %s", self.network.local_address)
+
+    def _start_mining(self) -> None:
+        settings, ledger = self.settings, self.ledger
+        extranonces = Extranonces(secrets.token_bytes(4))
+        templates = TemplateBuilder(
+            ledger.tree,
+            ledger.mempool,
+            ledger.supply,
+            time.time,
+            settings.config.mine_stale_genesis,
+        )
+
+        def build(payout: LockHash) -> Template:
+            return templates.build(ledger.tip, payout)
+
+        if settings.mine_to is not None:
+            miner = Miner(
+                settings.params,
+                settings.mine_to,
+                build,
+                ledger.submit_block,
+                self.bus,
+                time.monotonic,
+                extranonces,
+                settings.config.mine_processes,
+                settings.config.mine_interval,
+            )
+            task = self._spawn(miner.run())
+            self._closers.append(lambda: self._cancel(task))
+            log.info("mining to %s", settings.config.mine_to)
+        self.dispatcher.node = ports.Node(
+            ledger=ledger,
+            network=Peering(self.network),
+            templates=templates,
+            extranonces=extranonces,
+            clock=time.time,
+            started=self.started_at,
+            stop=self.stop,
+            methods=METHODS,
+            p2p_port=PORTS.get(settings.params.name.decode(), PRIVATE_PORTS)[1],
+            version=VERSION,
         )
 
     async def _close_directory(self) -> None:
@@ -210,3 +324,21 @@ class Node:
 
     async def _save_mempool(self) -> None:
         self.directory.save(MEMPOOL_FILE, self.ledger.mempool.dump())
+
+
+async def _listen(option: str, endpoint: Endpoint | None, listening: Awaitable[None]) -> None:
+    """Await `listening`; if the port cannot be had, say so by its name. Raises: ConfigError."""
+    try:
+        await listening
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(
+            f"cannot listen at {endpoint}: {reason}; give another --{option}"
+        ) from None
+
+
+def _later(call: Callable[[], None]) -> Callable[[], Awaitable[None]]:
+    async def closer() -> None:
+        call()
+
+    return closer

@@ -5,13 +5,14 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from consensus.address import AddressError, decode_address
 from consensus.hashes import LockHash
 from consensus.params import NETWORKS, Params, ParamsError, params_from_mapping
+from p2p.ports import Endpoint
 
 HOME = Path("~/.tael")
 CONFIG_NAME = "taeld.toml"
@@ -27,13 +28,6 @@ PRIVATE_PORTS = (39931, 39932)
 
 class ConfigError(ValueError):
     """A setting that makes no sense; the text names it and says why."""
-
-
-class Endpoint(NamedTuple):
-    """An address to listen at or to connect to."""
-
-    host: str
-    port: int
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

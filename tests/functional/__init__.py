@@ -1,0 +1,1 @@
+"""Real nodes and wallets in processes of their own."""

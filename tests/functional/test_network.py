@@ -1,0 +1,186 @@
+"""Nodes that find one chain: payments by wallet, late comers, forks, kills, restarts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from consensus.asset import asset_id, authority_id
+from consensus.block import Block
+from consensus.coins import CoinSetDigest
+from consensus.params import COIN
+from consensus.tx import BURN_LOCK, NATIVE, AssetDefinition, Issue, Reissue, TxOut, outpoint
+from tests.functional.wallets import CliWallet
+from tests.support.chain import ALICE, BOB, CAROL, DAVE, ToyChain
+from tests.support.daemon import Daemon, running, wait_for, wait_for_one_tip
+
+GOLD = AssetDefinition(b"GOLD", b"Gold", 3, b"", True)
+
+
+def digest_of(chain: ToyChain) -> str:
+    """The coin-set hash that a node on this chain must have."""
+    digest = CoinSetDigest()
+    for spent, coin in sorted(chain.coins.items(), key=lambda item: item[1].lock + item[0]):
+        digest.add(spent, coin)
+    return digest.digest().hex()
+
+
+def blocks_of(chain: ToyChain, after: int = 0) -> list[Block]:
+    nodes = [chain.tip.ancestor(height) for height in range(after + 1, chain.tip.height + 1)]
+    return [chain.blocks[node.hash] for node in nodes]
+
+
+def feed(daemon: Daemon, blocks: list[Block]) -> None:
+    for block in blocks:
+        assert daemon.call("submitblock", block.raw.hex()) is None
+
+
+def issue(chain: ToyChain) -> None:
+    """Mine an issue of GOLD by Alice, a payment of some of it, a reissue and a destruction."""
+    spent = chain.coins_of(ALICE)[0]
+    gold = asset_id(spent, GOLD)
+    made = chain.spend(
+        [spent],
+        [
+            TxOut(gold, 1_000, ALICE.lock),
+            TxOut(authority_id(gold), 1, ALICE.lock),
+            TxOut(NATIVE, chain.coins[spent].amount - 10_000, ALICE.lock),
+        ],
+        issuances=[Issue(0, GOLD, 1_000)],
+    )
+    chain.mine([made])
+    coins = [outpoint(made.txid, index) for index in range(3)]
+    more = chain.spend(
+        coins,
+        [
+            TxOut(gold, 1_400, BOB.lock),
+            TxOut(gold, 100, BURN_LOCK),
+            TxOut(authority_id(gold), 1, ALICE.lock),
+            TxOut(NATIVE, chain.coins[coins[2]].amount - 10_000, CAROL.lock),
+        ],
+        issuances=[Reissue(gold, 500)],
+    )
+    chain.mine([more])
+
+
+@pytest.mark.parametrize("depth", [1, 6, 101])
+def test_fork_with_issuance_ends_like_a_node_that_saw_only_the_winner(
+    tmp_path: Path, depth: int
+) -> None:
+    loser = ToyChain()
+    loser.fund(ALICE, 3)
+    common = loser.tip.height
+    winner = ToyChain()
+    for block in blocks_of(loser):
+        winner.connect(block.raw)
+    issue_first = min(depth, 2)
+    if depth == 1:
+        loser.mine([loser.pay(ALICE, BOB, COIN)])
+    else:
+        issue(loser)
+    loser.mine_empty(depth - issue_first, BOB.lock)
+    winner.mine([winner.pay(ALICE, CAROL, 2 * COIN)])
+    issue(winner)
+    winner.mine_empty(max(0, depth - 2), CAROL.lock)
+    assert loser.tip.height == common + depth
+    assert winner.tip.height > loser.tip.height
+
+    a, b, fresh = (Daemon(tmp_path / name) for name in ("a", "b", "fresh"))
+    with running(a, b, fresh):
+        feed(a, blocks_of(loser))
+        feed(b, blocks_of(winner))
+        assert a.call("gettxoutsetinfo")["coinset"] == digest_of(loser)
+        a.call("addnode", b.p2p, "add")
+        assert wait_for_one_tip([a, b]) == winner.tip.hash[::-1].hex()
+        fresh.call("addnode", b.p2p, "add")
+        wait_for_one_tip([b, fresh])
+        sets = [daemon.call("gettxoutsetinfo") for daemon in (a, b, fresh)]
+        assert [found["coinset"] for found in sets] == [digest_of(winner)] * 3
+        assert sets[0] == sets[2]
+
+
+def test_payments_by_wallet_reach_the_third_node_and_a_late_fourth(tmp_path: Path) -> None:
+    first = Daemon(tmp_path / "first")
+    with running(first):
+        second = Daemon(tmp_path / "second", "--connect", first.p2p)
+        with running(second):
+            third = Daemon(tmp_path / "third", "--connect", second.p2p)
+            with running(third):
+                alice = CliWallet(tmp_path / "alice.wallet", first)
+                bob = CliWallet(tmp_path / "bob.wallet", third)
+                first.call("generatetoaddress", 101, alice.address)
+                wait_for_one_tip([first, second, third])
+                for amount in ("1", "0.5", "0.25"):
+                    alice.run("send", bob.address, amount, "--yes")
+                query = {"addresses": [bob.address]}
+                wait_for(
+                    lambda: third.call("getaddressbalance", query)["unconfirmed"] == 175_000_000,
+                    "the payments reach the third node",
+                )
+                second.call("generatetoaddress", 1, alice.address)
+                wait_for_one_tip([first, second, third])
+                found = third.call("getaddressbalance", query)
+                assert (found["balance"], found["unconfirmed"]) == (175_000_000, 0)
+                fourth = Daemon(tmp_path / "fourth", "--connect", first.p2p, "--connect", third.p2p)
+                with running(fourth):
+                    wait_for_one_tip([first, second, third, fourth])
+                    assert fourth.call("getaddressbalance", query)["balance"] == 175_000_000
+                    hashes = {
+                        daemon.call("gettxoutsetinfo")["coinset"]
+                        for daemon in (first, second, third, fourth)
+                    }
+                    assert len(hashes) == 1
+
+
+def test_kill_while_blocks_connect_loses_nothing(tmp_path: Path) -> None:
+    chain = ToyChain()
+    chain.fund(ALICE, 30)
+    for _ in range(10):
+        chain.mine([chain.pay(ALICE, BOB, COIN)])
+    blocks = blocks_of(chain)
+    daemon = Daemon(tmp_path / "node")
+    with running(daemon):
+        for start in range(0, len(blocks), 20):
+            part = blocks[start : start + 20]
+            feed(daemon, part)
+            daemon.kill()
+            daemon.start()
+            assert daemon.tip == part[-1].header.hash[::-1].hex()
+        assert daemon.call("gettxoutsetinfo")["coinset"] == digest_of(chain)
+        assert daemon.stop() == 0
+
+
+def test_mempool_is_kept_over_a_restart(tmp_path: Path) -> None:
+    chain = ToyChain()
+    chain.fund(ALICE, 3)
+    payment = chain.pay(ALICE, DAVE, COIN)
+    daemon = Daemon(tmp_path / "node")
+    with running(daemon):
+        feed(daemon, blocks_of(chain))
+        txid = daemon.call("sendrawtransaction", payment.raw.hex())
+        assert daemon.stop() == 0
+        daemon.start()
+        wait_for(lambda: daemon.call("getrawmempool") == [txid], "the payment is back")
+
+
+def test_second_process_on_one_data_directory_is_refused(tmp_path: Path) -> None:
+    first = Daemon(tmp_path / "node")
+    second = Daemon(tmp_path / "node")
+    with running(first):
+        second.start(ready=False)
+        assert second.wait() == 1
+        assert len(second.log) == 2, second.log
+        assert "another process uses" in second.log[-1]
+
+
+def test_port_that_is_taken_is_one_clear_line(tmp_path: Path) -> None:
+    first = Daemon(tmp_path / "first")
+    with running(first):
+        for name, option in (("second", "--rpc"), ("third", "--p2p")):
+            port = first.rpc_port if option == "--rpc" else first.p2p_port
+            other = Daemon(tmp_path / name, option, f"127.0.0.1:{port}")
+            other.start(ready=False)
+            assert other.wait() == 1
+            assert f"127.0.0.1:{port}" in other.log[-1]
+            assert not any("Traceback" in line for line in other.log)
