@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from scripts.vectors.basics import addresses, assets, encodings, hashes, locks
+from scripts.vectors.basics import addresses, assets, encodings, hashes, locks, messages
 from scripts.vectors.blocks import blocks, refused_blocks
 from scripts.vectors.chains import difficulty, headers, networks
 from scripts.vectors.common import Json
@@ -30,6 +30,7 @@ DOCUMENTS: Mapping[str, Callable[[], Json]] = {
     "locks": locks,
     "assets": assets,
     "addresses": addresses,
+    "messages": messages,
     "transactions": transactions,
     "refused_transactions": refused_transactions,
     "networks": networks,

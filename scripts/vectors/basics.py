@@ -25,6 +25,7 @@ from consensus.tx import (
 )
 from scripts.vectors.common import DIGEST, Json, body_of, funds, label, pay, place, sign_funds
 from tests.support.chain import ALICE, BOB, CAROL, DAVE
+from wallet.message import sign_message
 
 TAGS = (
     "Tael/txid", "Tael/wtxid", "Tael/lock", "Tael/asset", "Tael/authority", "Tael/coins",
@@ -244,6 +245,21 @@ def addresses() -> Json:
             raise AssertionError(name)
     upper = {"hrp": "tael", "text": text.upper(), "lock": ALICE.lock.hex()}
     return {"addresses": good, "also_accepted": [upper], "refused": refused}
+
+
+def messages() -> Json:
+    """Signed texts."""
+    secrets = {person.pubkey: person.key.secret for person in (ALICE, CAROL)}
+    cases = []
+    for lock, text in ((KEYS[0], "Grüße"), (KEYS[0], ""), (TWO_OF_THREE, "we agree")):
+        address = encode_address("tael", lock_hash(lock))
+        cases.append({
+            "hrp": "tael",
+            "address": address,
+            "text": text,
+            "signature": sign_message(address, lock, text, secrets.get),
+        })  # fmt: skip
+    return {"messages": cases}
 
 
 def _fives(data: bytes) -> list[int]:

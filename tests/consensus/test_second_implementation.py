@@ -5,6 +5,7 @@ Nothing here imports `consensus`; the vectors are the only bridge between the tw
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -119,6 +120,16 @@ def test_address_in_capital_letters_is_accepted_as_documented(case: Case) -> Non
 def test_what_is_no_address_is_refused_as_documented(case: Case) -> None:
     with pytest.raises(ValueError):
         second.lock_of(case["hrp"], case["text"])
+
+
+@every("messages", "messages")
+def test_signed_message_holds_as_documented(case: Case) -> None:
+    def holds(text: str) -> bool:
+        witness = base64.b64decode(case["signature"])
+        return second.is_message_signed(case["hrp"], case["address"], text, witness)
+
+    assert holds(case["text"])
+    assert not holds(case["text"] + ".")
 
 
 def verdict(case: Case) -> tuple[list[Any], int, int]:

@@ -39,6 +39,7 @@ from consensus.tx import (
 from consensus.tx_rules import CheckedTx, Spend, check_spend, check_tx, is_delayed
 from scripts.make_vectors import FOLDER, rendered
 from tests.support.vectors import Case, coin_of, every, load, raw_of, supplies_of
+from wallet.message import verify_message
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
 
@@ -139,6 +140,12 @@ def test_address_in_another_form_pays_to_its_lock(case: Case) -> None:
 def test_text_that_is_no_address_is_refused(case: Case) -> None:
     with pytest.raises(AddressError):
         decode_address(case["hrp"], case["text"])
+
+
+@every("messages", "messages")
+def test_signed_message_of_the_vectors_holds(case: Case) -> None:
+    lock = decode_address(case["hrp"], case["address"])
+    assert verify_message(case["address"], lock, case["text"], case["signature"])
 
 
 def spend(case: Case) -> tuple[CheckedTx, Spend]:

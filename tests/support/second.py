@@ -240,6 +240,21 @@ def is_signed(pubkey: bytes, digest_signed: bytes, signature: bytes) -> bool:
     return True
 
 
+def is_message_signed(hrp: str, address: str, text: str, signature: bytes) -> bool:
+    """`signature` is the witness, no longer in base64."""
+    lock, items = read_witness(read(signature))
+    atoms = atoms_of(lock)
+    keys = [(path, atom[1]) for path, atom in atoms if atom[0] == 0]
+    is_fit = lock_hash(lock) == lock_of(hrp, address) and enc([lock, items]) == signature
+    if not is_fit or not keys or len(keys) != len(items) or any(atom[0] == 5 for _, atom in atoms):
+        return False
+    for (path, pubkey), item in zip(keys, items, strict=True):
+        signed = tagged("Tael/message", enc([address.encode(), path, text.encode()]))
+        if len(item) != 65 or item[0] != 1 or not is_signed(pubkey, signed, item[1:]):
+            return False
+    return True
+
+
 # Blocks
 
 
