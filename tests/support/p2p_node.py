@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -167,6 +168,7 @@ class WallClock:
         return time.monotonic()
 
 
+_SEEDS = itertools.count()
 LOCALHOST = Endpoint("127.0.0.1", 0)
 QUICK = NetworkConfig(
     listen=LOCALHOST, outbound_target=0, tick_s=0.02, redial_first_s=0.05, redial_last_s=0.2,
@@ -175,7 +177,7 @@ QUICK = NetworkConfig(
 
 
 def make_network(
-    node: ToyNode, config: NetworkConfig = QUICK, store: MemoryStore | None = None, seed: int = 1
+    node: ToyNode, config: NetworkConfig = QUICK, store: MemoryStore | None = None
 ) -> Network:
     """A network over real sockets for `node`; an error of ours fails the test."""
 
@@ -183,7 +185,7 @@ def make_network(
         raise AssertionError("the network failed") from error
 
     network = Network(
-        node, config, clock=WallClock(), rng=random.Random(seed), store=store or MemoryStore(),
+        node, config, clock=WallClock(), rng=random.Random(next(_SEEDS)), store=store or MemoryStore(),
         on_failure=fail,
     )  # fmt: skip
     node.network = network
