@@ -16,9 +16,10 @@ from consensus.tx_rules import CheckedTx
 
 _SCORE_SHIFT = 32
 _NO_CHANGES: Mapping[AssetId, int] = MappingProxyType({})
-_BYTES_BASE = 2_000
-_BYTES_PER_INPUT = 1_500
-_BYTES_PER_OUTPUT = 700
+# Memory, as measured with tracemalloc over many shapes, and a tenth for what the allocator wastes.
+_BYTES_BASE = 1_300
+_BYTES_PER_INPUT = 900
+_BYTES_PER_OUTPUT = 380
 
 
 def score(fee: int, cost: int) -> int:
@@ -64,10 +65,10 @@ class Entry:
         self.is_in = False
         """Whether it is in the mempool at present."""
         self.size_bytes = (
-            _BYTES_BASE + 2 * len(checked.tx.raw) + _BYTES_PER_INPUT * len(body.inputs)
+            _BYTES_BASE + 5 * len(checked.tx.raw) // 2 + _BYTES_PER_INPUT * len(body.inputs)
             + _BYTES_PER_OUTPUT * len(body.outputs)
         )  # fmt: skip
-        """What it takes of memory, indexes included; measured, see the tests."""
+        """What it takes of memory, indexes included."""
         self.contextual = is_contextual(checked, self.coins)
         """Whether a reorganisation may make it invalid while its coins stay."""
         self.supplies = supply_changes(body)

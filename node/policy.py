@@ -84,7 +84,7 @@ def check_fee(
         raise Refused(Rule.FEE_TOO_LOW, fee, least)
     if fee < (least := fee_at(floor_rate, cost)):
         raise Refused(Rule.FEE_BELOW_FLOOR, fee, least)
-    if rate_max is not None and fee > (most := fee_at(rate_max, cost)):
+    if rate_max is not None and fee > (most := rate_max * cost // COST_UNIT):
         raise Refused(Rule.FEE_ABSURD, fee, most)
 
 

@@ -82,12 +82,11 @@ class Pool:
             made.append(self.enter([out(made[-1]) if made else first], fee))
         return made
 
-    def heavy(self, inputs: Sequence[OutPoint], cost: int, rate: int) -> Tx:
-        """A transaction of roughly `cost` that pays `rate` base units per 1 000 cost."""
-        outputs = max(1, cost // 200)
-        tx = self.tx(inputs, 1_000, outputs)
-        cost = 200 * outputs + 100  # outputs − inputs cost as much again
-        return self.tx(inputs, cost * rate // 1_000, outputs) if tx else tx
+    def heavy(self, inputs: Sequence[OutPoint], cost: int, rate: int, payee: Person = ALICE) -> Tx:
+        """A transaction of about `cost` that pays `rate` base units per 1 000 cost."""
+        outputs = cost // 200
+        real = 100 * outputs + 100 * (outputs - len(inputs))
+        return self.tx(inputs, -(-real * rate // 1_000), outputs, payee)
 
     # Blocks
 

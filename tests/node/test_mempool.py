@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from consensus.errors import DecodeError, Invalid, Missing, Premature, Refused, Rule, Violation
-from consensus.hashes import Wtxid
+from consensus.hashes import LockHash, Wtxid, hash_lock
 from consensus.locks import lock_hash
 from consensus.tx import (
     BURN_LOCK,
@@ -261,3 +263,28 @@ def test_one_block_more_lets_a_waiting_line_shrink_from_its_front() -> None:
     pool.mine([entry.tx for entry in line[:2]])
     assert [entry.ancestor_count for entry in line[2:]] == [1, 2, 3]
     check_consistent(pool.mempool)
+
+
+@pytest.mark.parametrize(("inputs", "outputs", "memo"), [(1, 2, 0), (20, 1, 0), (1, 60, 100)])
+def test_the_memory_estimate_is_honest(inputs: int, outputs: int, memo: int) -> None:
+    pool = Pool(coins=1)
+    split = pool.tx(pool.coins, 100_000, 25 * inputs)
+    pool.mine([split])
+    coins = [out(split, index) for index in range(25 * inputs)]
+    raws = []
+    for index in range(25):
+        spent = coins[index * inputs : (index + 1) * inputs]
+        each = (sum(pool.coin(coin).amount for coin in spent) - 100_000) // outputs
+        made = [
+            TxOut(NATIVE, each, LockHash(hash_lock(b"%d %d" % (index, n))), bytes(memo))
+            for n in range(outputs)
+        ]
+        raws.append(pool.chain.spend(spent, made).raw)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for raw in raws:
+        pool.mempool.submit(raw)
+    pool.events.clear()
+    used = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert 0.8 * used < pool.mempool.size_bytes < 2 * used
