@@ -73,6 +73,11 @@ class MempoolEntry(msgspec.Struct, frozen=True):
     prevout: int = 0
 
 
+class MempoolPage(msgspec.Struct, frozen=True):
+    entries: list[MempoolEntry]
+    cursor: str | None = None
+
+
 class Delta(msgspec.Struct, frozen=True):
     """From getaddressdeltas: what one transaction did to one address and asset."""
 

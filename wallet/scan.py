@@ -6,8 +6,9 @@ Amounts come from coins and mempool entries, so that every figure can be traced 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from functools import partial
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -21,6 +22,7 @@ from wallet.answers import (
     Delta,
     DeltaPage,
     MempoolEntry,
+    MempoolPage,
     Node,
     Utxo,
     UtxoPage,
@@ -35,6 +37,7 @@ from wallet.sign import Spendable
 from wallet.tracked import GAP_LIMIT, Keyring, Kind, Place
 
 ADDRESSES_PER_CALL = 100
+PAGE_ENTRIES = 1_000
 PAGES_MAX = 100_000
 Say = Callable[[str], None]
 """Told what is being done, for whoever waits."""
@@ -145,38 +148,49 @@ def _chunks(addresses: Sequence[str]) -> Iterator[Sequence[str]]:
 
 async def _utxos(node: Node, addresses: Sequence[str], say: Say) -> list[Utxo]:
     found: list[Utxo] = []
-    for chunk in _chunks(addresses):
-        query: dict[str, object] = {"addresses": chunk}
-        for _ in range(PAGES_MAX):
-            say(f"asking for coins, {len(found)} so far")
-            page = await ask(node, UtxoPage, "getaddressutxos", query)
-            found += page.utxos
-            if page.cursor is None:
-                break
-            query = {"addresses": chunk, "cursor": page.cursor}
+    async for page in _pages(node, UtxoPage, "getaddressutxos", addresses):
+        found += page.utxos
+        say(f"asking for coins, {len(found)} so far")
     return found
 
 
 async def _mempool(node: Node, addresses: Sequence[str]) -> list[MempoolEntry]:
     found: list[MempoolEntry] = []
-    for chunk in _chunks(addresses):
-        query = {"addresses": chunk}
-        found += await ask(node, list[MempoolEntry], "getaddressmempool", query)
+    async for page in _pages(node, MempoolPage, "getaddressmempool", addresses):
+        found += page.entries
     return found
 
 
 async def _deltas(node: Node, addresses: Sequence[str], say: Say) -> list[Delta]:
     found: list[Delta] = []
+    async for page in _pages(node, DeltaPage, "getaddressdeltas", addresses):
+        found += page.deltas
+        say(f"asking for history, {len(found)} entries so far")
+    return found
+
+
+class _Page(Protocol):
+    @property
+    def cursor(self) -> str | None: ...
+
+
+P = TypeVar("P", bound=_Page)
+
+
+async def _pages(
+    node: Node, shape: type[P], method: str, addresses: Sequence[str]
+) -> AsyncIterator[P]:
+    """Every page of every chunk of addresses. Raises: NodeError."""
     for chunk in _chunks(addresses):
-        query: dict[str, object] = {"addresses": chunk}
+        query: dict[str, object] = {"addresses": chunk, "limit": PAGE_ENTRIES}
         for _ in range(PAGES_MAX):
-            say(f"asking for history, {len(found)} entries so far")
-            page = await ask(node, DeltaPage, "getaddressdeltas", query)
-            found += page.deltas
+            page = await ask(node, shape, method, query)
+            yield page
             if page.cursor is None:
                 break
-            query = {"addresses": chunk, "cursor": page.cursor}
-    return found
+            query = {**query, "cursor": page.cursor}
+        else:
+            raise NodeError(f"the node does not come to an end answering {method}")
 
 
 def _by_address(keyring: Keyring, places: Iterable[Place]) -> dict[str, Place]:

@@ -167,7 +167,11 @@ class ToyNode:
                          "asset": to_text(output.asset), "satoshis": output.amount,
                          "timestamp": 1}
                     )  # fmt: skip
-        return rows
+        if "limit" not in query:
+            return rows
+        start = int(query.get("cursor") or 0)
+        cursor = str(start + PAGE) if start + PAGE < len(rows) else None
+        return {"entries": rows[start : start + PAGE], "cursor": cursor}
 
     def _deltas(self, locks: dict[LockHash, str]) -> list[dict[str, Any]]:
         rows = []
@@ -198,7 +202,7 @@ class ToyNode:
         for row in self._deltas(self._locks(query)):
             totals[row["asset"]][0] += row["satoshis"]
             totals[row["asset"]][1] += row["received"]
-        for row in self.getaddressmempool(query):
+        for row in self.getaddressmempool({"addresses": query["addresses"]}):
             totals[row["asset"]][2] += row["satoshis"]
         native = totals.pop("", [0, 0, 0])
         return {
