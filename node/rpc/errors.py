@@ -12,36 +12,50 @@ from consensus.errors import DecodeError, Invalid, Missing, Premature, Refused, 
 
 
 class Code(enum.IntEnum):
-    """The number of an error."""
+    """The number of an error; `MEANINGS` says what each is for."""
 
     MISC = -1
-    TYPE = -3
-    WALLET = -4
     ADDRESS_OR_KEY = -5
-    """No such address, transaction, block or asset."""
     PARAMETER = -8
-    """A parameter has a value that cannot be."""
     DATABASE = -20
     DESERIALIZATION = -22
-    """The bytes are not a transaction or a block."""
-    VERIFY = -25
-    """A coin is missing, or it is too early."""
-    REJECTED = -26
-    """A rule or this node's policy refuses the transaction or block."""
-    ALREADY_CONFIRMED = -27
-    WARMING_UP = -28
     NODE_ALREADY_ADDED = -23
     NODE_NOT_ADDED = -24
+    VERIFY = -25
+    REJECTED = -26
+    ALREADY_CONFIRMED = -27
+    WARMING_UP = -28
     NODE_NOT_CONNECTED = -29
     FORBIDDEN = -32001
-    """The user's role does not allow the method."""
     TOO_LARGE = -32002
-    """The answer would be larger than this server gives at once."""
-    PARSE = -32700
     INVALID_REQUEST = -32600
     METHOD_NOT_FOUND = -32601
     INVALID_PARAMS = -32602
     INTERNAL = -32603
+    PARSE = -32700
+
+
+MEANINGS: Mapping[Code, str] = {
+    Code.MISC: "it cannot be done here, such as mining at once on a network with real proof of work",
+    Code.ADDRESS_OR_KEY: "no such address, transaction, block or asset",
+    Code.PARAMETER: "a parameter has a value that cannot be",
+    Code.DATABASE: "the disk failed, or holds something else than was written",
+    Code.DESERIALIZATION: "the bytes are not a transaction or a block, or not hex",
+    Code.NODE_ALREADY_ADDED: "the peer is on the list already",
+    Code.NODE_NOT_ADDED: "the peer is not on the list",
+    Code.VERIFY: "something that the transaction or block builds on is not known",
+    Code.REJECTED: "a rule, or this node's policy, refuses the transaction or block",
+    Code.ALREADY_CONFIRMED: "the transaction is in a block already",
+    Code.WARMING_UP: "the node is starting, or stopping: try again in a moment",
+    Code.NODE_NOT_CONNECTED: "no such peer is connected",
+    Code.FORBIDDEN: "the user's role does not allow the method",
+    Code.TOO_LARGE: "the answer would be larger than this server gives at once",
+    Code.INVALID_REQUEST: "JSON, but not a request",
+    Code.METHOD_NOT_FOUND: "no such method",
+    Code.INVALID_PARAMS: "a parameter is missing, unknown or of the wrong type",
+    Code.INTERNAL: "a mistake in this program; its log says more",
+    Code.PARSE: "not JSON",
+}
 
 
 class RpcError(Exception):

@@ -104,7 +104,8 @@ def sendrawtransaction(node: Node, hexstring: bytes, maxfeerate: Amount = FEE_RA
 def try_mempool(node: Node, rawtxs: list[bytes], maxfeerate: Amount = FEE_RATE_MAX) -> Json:
     """Whether the mempool would take each of at most 25 transactions, each on its own.
 
-    `reject-reason` is the name of the rule that refuses it, `reject-details` says more.
+    `reject-reason` is the name of the rule that refuses it, `reject-details` says more. `maxfeerate`
+    is as for sendrawtransaction.
     """
     if not 1 <= len(rawtxs) <= TESTED_MAX:
         raise RpcError(Code.PARAMETER, f"`rawtxs` must have 1 to {TESTED_MAX} elements")

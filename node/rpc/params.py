@@ -70,7 +70,7 @@ class Also(NamedTuple):
 
 
 class _Wrong(Exception):
-    """A value that cannot be read. `code` is one of TYPE (wrong kind of JSON) and others."""
+    """A value that cannot be read. The wrong kind of JSON, unless `code` says otherwise."""
 
     def __init__(self, message: str, code: Code = Code.INVALID_PARAMS) -> None:
         super().__init__(message)
