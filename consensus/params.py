@@ -144,6 +144,12 @@ def params_from_mapping(source: Mapping[str, Any]) -> Params:
     if type(retarget) is not bool:
         raise ParamsError("retarget must be true or false")
     fields["allocations"] = _allocations(source.get("allocations", []), source["hrp"])
+    # Each halving adds half as much as the one before, so all together less than twice the first.
+    most = 2 * fields["subsidy"] * fields["halving_blocks"]
+    if most + sum(entry.amount for entry in fields["allocations"]) > AMOUNT_MAX:
+        raise ParamsError(
+            f"subsidy, halving_blocks and allocations would make more than {AMOUNT_MAX} base units"
+        )
     return Params(retarget=retarget, **fields)
 
 

@@ -6,7 +6,7 @@
 | `M` tip                                    | TipRow: the block that all other rows stand at |
 | `H` hash(32)                               | HeaderRow                                     |
 | `c` lock(32) txid(32) index(4)             | height(4) delayed(1) amount(8) asset(0 or 32) |
-| `a` asset(0 or 32)                         | AssetRecord                                   |
+| `a` asset(0 or 32)                         | issued(16) destroyed(16), then an AssetRow    |
 | `t` txid(32)                               | height(4) position(4) file(4) offset(4) length(4) |
 | `h` lock(32) height(4) position(4) asset   | txid(32) received(8) spent(8)                 |
 | `b` lock(32) asset(0 or 32)                | received(16) spent(16)                        |
@@ -26,7 +26,7 @@ from consensus.asset import AssetRecord
 from consensus.codec import decode_canonical, decoder_of, encode
 from consensus.errors import StorageError, Violation
 from consensus.hashes import AssetId, LockHash, Txid
-from consensus.tx import OUTPOINT_BYTES, Coin, Height, OutPoint
+from consensus.tx import OUTPOINT_BYTES, AssetDefinition, Coin, Height, OutPoint
 
 FORMAT = 1
 KEY_FORMAT = b"Mformat"
@@ -38,6 +38,7 @@ _TX = struct.Struct(">IIIII")
 _HISTORY_KEY = struct.Struct(">II")
 _HISTORY = struct.Struct(">32sQQ")
 LOCK_BYTES = 32
+PAIR_BYTES = 32
 
 
 class FormatRow(msgspec.Struct, frozen=True, array_like=True):
@@ -74,6 +75,15 @@ class HeaderRow(msgspec.Struct, frozen=True, array_like=True):
     undo: FilePosition | None
 
 
+class AssetRow(msgspec.Struct, frozen=True, array_like=True):
+    """What of an asset never changes."""
+
+    definition: AssetDefinition | None
+    authority_of: bytes
+    outpoint: bytes
+    height: Height
+
+
 class TxPlace(NamedTuple):
     """Where a confirmed transaction stands."""
 
@@ -100,7 +110,7 @@ class HistoryEntry(NamedTuple):
 _FORMAT_ROW = decoder_of(FormatRow)
 _TIP_ROW = decoder_of(TipRow)
 _HEADER_ROW = decoder_of(HeaderRow)
-_ASSET_ROW = decoder_of(AssetRecord)
+_ASSET_ROW = decoder_of(AssetRow)
 
 
 def damaged(what: str) -> StorageError:
@@ -161,15 +171,19 @@ def history_entry(key: bytes, value: bytes) -> HistoryEntry:
     return HistoryEntry(height, position, asset, Txid(txid), received, spent, cursor)
 
 
-def balance_value(received: int, spent: int) -> bytes:
-    # 16 bytes each: what goes in and out over the years has no bound that 8 bytes would hold.
-    return received.to_bytes(16, "big") + spent.to_bytes(16, "big")
+def pack_pair(first: int, second: int) -> bytes:
+    """Two sums that only ever grow: what went in and out over the years outgrows 8 bytes, and for
+    an asset that is issued and destroyed again and again a few transactions are enough."""
+    return first.to_bytes(16, "big") + second.to_bytes(16, "big")
 
 
-def balance_of(value: bytes | None) -> tuple[int, int]:
-    if value is None:
-        return 0, 0
-    return int.from_bytes(value[:16], "big"), int.from_bytes(value[16:], "big")
+def unpack_pair(value: bytes) -> tuple[int, int]:
+    return int.from_bytes(value[:16], "big"), int.from_bytes(value[16:PAIR_BYTES], "big")
+
+
+def asset_value(record: AssetRecord) -> bytes:
+    row = AssetRow(record.definition, record.authority_of, record.outpoint, record.height)
+    return pack_pair(record.issued, record.destroyed) + encode_row(row)
 
 
 def header_key(block_hash: bytes) -> bytes:
@@ -202,11 +216,13 @@ def decode_header_row(value: bytes) -> HeaderRow:
 
 def decode_asset_row(value: bytes) -> AssetRecord:
     try:
-        record: AssetRecord = decode_canonical(_ASSET_ROW, value)
+        row: AssetRow = decode_canonical(_ASSET_ROW, value[PAIR_BYTES:])
     except Violation:
         raise damaged("asset row") from None
-    return record
+    return AssetRecord(
+        row.definition, row.authority_of, row.outpoint, row.height, *unpack_pair(value)
+    )
 
 
 encode_row = encode
-"""Bytes of a FormatRow, TipRow, HeaderRow or AssetRecord."""
+"""Bytes of a FormatRow, TipRow, HeaderRow or AssetRow."""

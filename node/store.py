@@ -31,14 +31,14 @@ from node.layout import (
     KEY_FORMAT,
     KEY_TIP,
     LOCK_BYTES,
+    PAIR_BYTES,
     FormatRow,
     HeaderRow,
     HistoryEntry,
     TipRow,
     TxPlace,
     asset_key,
-    balance_of,
-    balance_value,
+    asset_value,
     coin_key,
     coin_of,
     coin_row,
@@ -51,8 +51,10 @@ from node.layout import (
     encode_row,
     header_key,
     history_entry,
+    pack_pair,
     tx_key,
     tx_place,
+    unpack_pair,
 )
 
 FLUSH_ROWS = 200_000
@@ -182,7 +184,7 @@ class Store:
     def balances(self, lock: LockHash) -> dict[AssetId, tuple[int, int]]:
         """Base units of each asset that the lock ever received, and ever spent."""
         found = {
-            AssetId(key[1 + LOCK_BYTES :]): balance_of(value)
+            AssetId(key[1 + LOCK_BYTES :]): unpack_pair(value)
             for key, value in self._view.scan(BALANCE + lock)
         }
         for layer in (self._previous, self._active):
@@ -309,16 +311,16 @@ def _rows(
     for outpoint, coin in layer.created.items():
         yield coin_key(coin.lock, outpoint), coin_value(coin)
     for asset, record in layer.assets.items():
-        yield asset_key(asset), encode_row(record) if record else None
+        yield asset_key(asset), asset_value(record) if record else None
     for txid, value in layer.indexes.txs.items():
         yield tx_key(txid), value
     yield from layer.indexes.history.items()
     for key, (received, spent) in layer.indexes.balances.items():
-        old = balance_of(view.get(BALANCE + key))
+        old = unpack_pair(view.get(BALANCE + key) or bytes(PAIR_BYTES))
         sums = old[0] + received, old[1] + spent
         if min(sums) < 0:
             raise damaged("balance row")
-        yield BALANCE + key, balance_value(*sums) if sums != (0, 0) else None
+        yield BALANCE + key, pack_pair(*sums) if sums != (0, 0) else None
     for block_hash, row in headers.items():
         yield header_key(block_hash), encode_row(row)
     yield KEY_TIP, encode_row(tip)

@@ -114,9 +114,13 @@ def test_payments_by_wallet_reach_the_third_node_and_a_late_fourth(tmp_path: Pat
                 for amount in ("1", "0.5", "0.25"):
                     alice.run("send", bob.address, amount, "--yes")
                 query = {"addresses": [bob.address]}
+                # All of them: nodes tell each other of addresses, so there may be a shorter way.
                 wait_for(
-                    lambda: third.call("getaddressbalance", query)["unconfirmed"] == 175_000_000,
-                    "the payments reach the third node",
+                    lambda: all(
+                        node.call("getaddressbalance", query)["unconfirmed"] == 175_000_000
+                        for node in (first, second, third)
+                    ),
+                    "the payments reach every node",
                 )
                 second.call("generatetoaddress", 1, alice.address)
                 wait_for_one_tip([first, second, third])
