@@ -151,12 +151,14 @@ class Peer:
         return Endpoint(self.endpoint.host, self.hello.port)
 
     def score(self, monotonic: float) -> int:
-        fallen = (monotonic - self._scored_at) * SCORE_DECAY_PER_S
-        return int(max(0.0, self._score - fallen))
+        return round(self._score_at(monotonic))
+
+    def _score_at(self, monotonic: float) -> float:
+        return max(0.0, self._score - (monotonic - self._scored_at) * SCORE_DECAY_PER_S)
 
     def blame(self, fault: Fault, monotonic: float) -> int:
         """Add `fault` to the score and return it."""
-        self._score = self.score(monotonic) + score_of(fault, self.kind)
+        self._score = self._score_at(monotonic) + score_of(fault, self.kind)
         self._scored_at = monotonic
         return self.score(monotonic)
 

@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 
-from consensus.block import Block, Header
+from consensus.block import Header
 from consensus.block_rules import check_block
 from consensus.errors import Invalid, Missing, Refused, Rule, Violation
 from consensus.hashes import BlockHash, Wtxid
@@ -35,6 +35,8 @@ class ToyNode:
         self.network: Network | None = None
         self.stored: dict[BlockHash, bytes] = {}
         self.accepted: list[BlockHash] = []
+        self.served_bytes = 0
+        """If set, blocks are served as so many zero bytes: large ones take long to make."""
         self._coins: dict[OutPoint, Coin] = {}
         self._refused: set[Wtxid] = set()
         self._now = now or (lambda: self.chain.tip.header.time + 3_600)
@@ -99,6 +101,8 @@ class ToyNode:
         return node is not None and node.status is Status.STORED
 
     def read_block_raw(self, node: HeaderNode) -> bytes | None:
+        if self.served_bytes:
+            return bytes(self.served_bytes)
         block = self.chain.blocks.get(node.hash)
         return block.raw if block else None
 
@@ -133,16 +137,15 @@ class ToyNode:
         tx = self.mempool.get(wtxid)
         return tx.raw if tx else None
 
-    def mine(self, count: int = 1) -> Block:
+    def mine(self, count: int = 1) -> None:
         """Mine blocks with what is in the mempool, and tell the network."""
         for _ in range(count):
             txs = tuple(self.mempool.values())
-            block = self.chain.mine(txs)
+            self.chain.mine(txs)
             self.mempool.clear()
             self._coins.clear()
             if self.network is not None:
                 self.network.on_tip_changed(self.tip)
-        return block
 
 
 class MemoryStore:

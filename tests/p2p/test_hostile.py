@@ -1,0 +1,435 @@
+"""Peers that break the protocol are dropped; an honest one goes on. Over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import aiohttp
+import msgspec
+import pytest
+
+from consensus.block import make_block, make_header
+from consensus.codec import encode
+from consensus.hashes import Wtxid, hash_wtxid
+from consensus.tx import NATIVE, TxOut, make_coinbase
+from p2p.config import NetworkConfig
+from p2p.messages import (
+    FRAME_BYTES_MAX,
+    Addr,
+    Announce,
+    BlockMessage,
+    GetBlocks,
+    GetHeaders,
+    GetTxs,
+    Headers,
+    Inv,
+    Message,
+    Ping,
+    Pong,
+    Txs,
+    encode_message,
+)
+from p2p.network import Network
+from p2p.ports import Endpoint
+from tests.support.chain import ALICE, BOB, DAVE
+from tests.support.p2p_node import QUICK, ToyNode, make_network, until
+from tests.support.raw_peer import RawPeer, RawSocket, hello_of, raw_peer
+
+
+class Scene:
+    """A node under attack, with an honest peer that must not notice."""
+
+    def __init__(self, node: ToyNode, network: Network, friend: ToyNode) -> None:
+        self.node = node
+        self.network = network
+        self.friend = friend
+        assert network.local_address is not None
+        self.address: Endpoint = network.local_address
+
+    async def check_alive(self) -> None:
+        """The honest peer still gets blocks, and soon."""
+        height = self.node.tip.height
+        self.node.mine()
+        await until(lambda: self.friend.tip.height == height + 1, "for the honest peer")
+
+
+@asynccontextmanager
+async def attacked(config: NetworkConfig = QUICK, blocks: int = 3) -> AsyncIterator[Scene]:
+    node, friend = ToyNode(), ToyNode()
+    node.mine(blocks)
+    victim, honest = make_network(node, config), make_network(friend)
+    try:
+        await victim.start()
+        await honest.start()
+        scene = Scene(node, victim, friend)
+        honest.add_node(*scene.address)
+        await until(lambda: friend.tip.height == blocks)
+        yield scene
+        await scene.check_alive()
+        assert len(victim.peers()) == 1
+    finally:
+        await honest.close()
+        await victim.close()
+
+
+NOT_CANONICAL = {
+    "an id of two bytes": b"\x92\xcc\x01\x05",
+    "an integer of two bytes": b"\x92\x01\xcc\x05",
+    "a boolean": b"\x92\x01\xc3",
+    "a float": b"\x92\x01\xcb\x40\x14\x00\x00\x00\x00\x00\x00",
+    "a field too many": b"\x93\x01\x05\x05",
+    "a field too few": b"\x91\x01",
+    "a map": b"\x81\x01\x05",
+    "an array of a long form": b"\xdc\x00\x02\x01\x05",
+    "an unknown id": b"\x92\x7f\x05",
+    "nothing": b"",
+    "nesting": b"\x92\x06" + b"\x91" * 100_000,
+    "a short hash": encode((7, (bytes(31),))),
+    "too many hashes": encode((10, (bytes(32),) * 33)),
+    "a message over its cap": encode((1, 2**40, bytes(100))),
+}
+
+
+@pytest.mark.parametrize("frame", NOT_CANONICAL.values(), ids=NOT_CANONICAL)
+def test_a_frame_that_is_no_message_ends_the_connection(frame: bytes) -> None:
+    async def scenario() -> None:
+        async with attacked() as scene, raw_peer(scene.address) as peer:
+            await peer.greet(scene.node)
+            await peer.ws.send_bytes(frame)
+            assert await peer.ending() == (4000, "misbehaving")
+
+    asyncio.run(scenario())
+
+
+def test_text_is_no_message() -> None:
+    async def scenario() -> None:
+        async with attacked() as scene, raw_peer(scene.address) as peer:
+            await peer.ws.send_str("hello")
+            assert await peer.ending() == (4000, "misbehaving")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("excess", [1, 1_000_000])
+def test_an_oversized_message_is_closed_with_code_1009(excess: int) -> None:
+    async def scenario() -> None:
+        async with attacked() as scene, RawSocket(scene.address) as peer:
+            assert b"101" in await peer.upgrade()
+            peer.write_frame(b"", length=FRAME_BYTES_MAX + excess)
+            assert await peer.close_code() == 1009
+
+    asyncio.run(scenario())
+
+
+def test_a_length_of_2_to_the_63_is_closed_at_once() -> None:
+    async def scenario() -> None:
+        async with attacked() as scene, RawSocket(scene.address) as peer:
+            await peer.upgrade()
+            peer.write_frame(b"", length=2**63 - 1)
+            assert await peer.close_code() == 1009
+
+    asyncio.run(scenario())
+
+
+def test_fragments_that_add_up_to_too_much_are_closed_with_code_1009() -> None:
+    async def scenario() -> None:
+        async with attacked() as scene, RawSocket(scene.address) as peer:
+            await peer.upgrade()
+            peer.write_frame(bytes(2_500_000), first=0x02)
+            peer.write_frame(bytes(2_500_000), first=0x80)
+            assert await peer.close_code() == 1009
+
+    asyncio.run(scenario())
+
+
+def test_compression_is_not_negotiated_and_a_reserved_bit_is_closed_with_code_1002() -> None:
+    async def scenario() -> None:
+        async with attacked() as scene, RawSocket(scene.address) as peer:
+            answer = await peer.upgrade("Sec-WebSocket-Extensions: permessage-deflate")
+            assert b"101" in answer
+            assert b"permessage-deflate" not in answer
+            peer.write_frame(b"\x01", first=0xC2)
+            assert await peer.close_code() == 1002
+
+    asyncio.run(scenario())
+
+
+def test_a_page_in_a_browser_cannot_speak_to_a_node() -> None:
+    async def scenario() -> None:
+        async with attacked() as scene, aiohttp.ClientSession() as session:
+            for url, headers, status in (
+                ("/", {"Origin": "http://evil.example"}, 403),
+                ("/other", {}, 404),
+                ("/", {}, 400),
+            ):
+                address = f"http://{scene.address}{url}"
+                async with session.get(address, headers=headers) as response:
+                    assert response.status == status
+                    assert "Access-Control-Allow-Origin" not in response.headers
+
+    asyncio.run(scenario())
+
+
+def test_connections_that_say_nothing_are_cut_in_time() -> None:
+    async def scenario() -> None:
+        config = msgspec.structs.replace(QUICK, handshake_s=0.3)
+        async with attacked(config) as scene, AsyncExitStack() as stack:
+            silent, partial, greetless = [
+                await stack.enter_async_context(RawSocket(scene.address)) for _ in range(3)
+            ]
+            partial.writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n")
+            await greetless.upgrade()
+            started = time.monotonic()
+            assert await silent.is_cut()
+            assert await partial.is_cut()
+            assert await greetless.is_cut()
+            assert time.monotonic() - started < 5
+
+    asyncio.run(scenario())
+
+
+def test_a_new_honest_peer_gets_in_past_a_crowd_that_says_nothing() -> None:
+    async def scenario() -> None:
+        config = msgspec.structs.replace(
+            QUICK, handshake_s=30.0, handshaking_max=8, per_address_max=1_000
+        )
+        async with attacked(config) as scene, AsyncExitStack() as stack:
+            for number in range(60):
+                peer = await stack.enter_async_context(RawSocket(scene.address))
+                if number % 2:
+                    await peer.upgrade()
+            async with raw_peer(scene.address) as late:
+                started = time.monotonic()
+                await late.greet(scene.node)
+                assert time.monotonic() - started < 2
+
+    asyncio.run(scenario())
+
+
+def test_one_address_has_a_bounded_number_of_places() -> None:
+    async def scenario() -> None:
+        config = msgspec.structs.replace(QUICK, per_address_max=3)
+        async with attacked(config) as scene, AsyncExitStack() as stack:
+            for _ in range(2):
+                peer = await stack.enter_async_context(raw_peer(scene.address))
+                await peer.greet(scene.node)
+            surplus = await stack.enter_async_context(raw_peer(scene.address))
+            assert await surplus.ending() == (4000, "full")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("message", [Ping(1), GetHeaders(())])
+def test_a_message_before_hello_ends_the_connection(message: Message) -> None:
+    async def scenario() -> None:
+        async with attacked() as scene, raw_peer(scene.address) as peer:
+            await peer.send(message)
+            assert await peer.ending() == (4000, "misbehaving")
+
+    asyncio.run(scenario())
+
+
+def test_a_second_hello_ends_the_connection() -> None:
+    async def scenario() -> None:
+        async with attacked() as scene, raw_peer(scene.address) as peer:
+            await peer.greet(scene.node)
+            await peer.send(hello_of(scene.node))
+            assert await peer.ending() == (4000, "misbehaving")
+
+    asyncio.run(scenario())
+
+
+def test_a_hello_for_another_chain_is_refused_with_the_reason() -> None:
+    async def scenario() -> None:
+        async with attacked() as scene, raw_peer(scene.address) as peer:
+            hello = msgspec.structs.replace(hello_of(scene.node), chain=bytes(32))
+            await peer.send(hello)
+            assert await peer.ending() == (4000, "wrong-chain")
+
+    asyncio.run(scenario())
+
+
+def test_a_flood_of_pings_ends_the_connection_and_stops_nobody() -> None:
+    async def scenario() -> None:
+        async with attacked() as scene:
+            async with raw_peer(scene.address) as peer:
+                await peer.greet(scene.node)
+                for number in range(100):
+                    await peer.send(Ping(number))
+                assert (await peer.ending())[1] == "misbehaving"
+            async with RawSocket(scene.address) as flood:
+                await flood.upgrade()
+                ping = b"\x89\x80" + bytes(4)
+                flood.writer.write(ping * 100_000)
+                assert await flood.is_cut()
+
+    asyncio.run(scenario())
+
+
+def test_a_peer_that_does_not_read_is_dropped_with_little_queued() -> None:
+    async def scenario() -> None:
+        config = msgspec.structs.replace(QUICK, send_timeout_s=0.5)
+        async with attacked(config) as scene:
+            node = scene.node
+            node.served_bytes = 3_000_000
+            hashes = (node.tip.hash,) * 32
+            async with RawSocket(scene.address) as peer:
+                await peer.upgrade()
+                peer.write_frame(encode_message(hello_of(node)))
+                peer.write_frame(encode_message(GetBlocks(hashes)))
+                await until(lambda: len(scene.network.peers()) == 2)
+                await until(lambda: len(scene.network.peers()) == 1, "for the drop")
+                assert scene.network.totals().bytes_sent < 16_000_000
+            node.served_bytes = 0
+
+    asyncio.run(scenario())
+
+
+UNREQUESTED: dict[str, Message] = {
+    "headers": Headers((bytes(80),)),
+    "a block": BlockMessage(b"\x92\xc4\x50" + bytes(100)),
+    "a transaction": Txs((b"\x92\x90\x90",)),
+    "addresses": Addr(()),
+}
+
+
+@pytest.mark.parametrize("message", UNREQUESTED.values(), ids=UNREQUESTED)
+def test_what_was_not_asked_for_ends_the_connection_when_it_goes_on(message: Message) -> None:
+    async def scenario() -> None:
+        async with attacked() as scene, raw_peer(scene.address) as peer:
+            await peer.greet(scene.node)
+            await peer.send(message)
+            await until(lambda: any(info.score for info in scene.network.peers()))
+            for _ in range(20):
+                await peer.send(message)
+            assert (await peer.ending())[1] == "misbehaving"
+
+    asyncio.run(scenario())
+
+
+def test_asking_for_more_blocks_than_can_be_under_way_ends_the_connection() -> None:
+    async def scenario() -> None:
+        async with attacked() as scene, RawSocket(scene.address) as peer:
+            await peer.upgrade()
+            peer.write_frame(encode_message(hello_of(scene.node)))
+            scene.node.served_bytes = 3_000_000
+            for _ in range(5):
+                peer.write_frame(encode_message(GetBlocks((scene.node.tip.hash,) * 32)))
+            assert await peer.is_cut()
+            scene.node.served_bytes = 0
+
+    asyncio.run(scenario())
+
+
+async def serve_block(peer: RawPeer, scene: Scene, raw: bytes, header: bytes) -> None:
+    """Announce a block and hand it over when asked."""
+    await peer.greet(scene.node)
+    await peer.send(Announce((header,)))
+    while not isinstance(await peer.receive(), GetBlocks):
+        pass
+    await peer.send(BlockMessage(raw))
+
+
+def test_a_block_that_takes_too_much_ends_the_connection_and_is_not_passed_on() -> None:
+    async def scenario() -> None:
+        async with attacked() as scene, raw_peer(scene.address) as peer:
+            block = scene.node.chain.template(reward=10**12)
+            await serve_block(peer, scene, block.raw, block.header.raw)
+            assert await peer.ending() == (4000, "misbehaving")
+            assert scene.friend.tree.get(block.header.hash) is None
+
+    asyncio.run(scenario())
+
+
+def test_a_block_with_other_transactions_than_its_root_does_not_spoil_the_right_one() -> None:
+    async def scenario() -> None:
+        async with attacked() as scene:
+            good = scene.node.chain.template()
+            coinbase = make_coinbase(
+                good.txs[0].body.expiry, [TxOut(NATIVE, 1, DAVE.lock)], bytes(8)
+            )
+            bad = make_block(good.header, (coinbase,))
+            async with raw_peer(scene.address) as peer:
+                await serve_block(peer, scene, bad.raw, bad.header.raw)
+                assert await peer.ending() == (4000, "misbehaving")
+            async with raw_peer(scene.address) as other:
+                await serve_block(other, scene, good.raw, good.header.raw)
+                await until(lambda: scene.node.tip.hash == good.header.hash)
+
+    asyncio.run(scenario())
+
+
+def test_headers_without_work_end_the_connection() -> None:
+    async def scenario() -> None:
+        async with attacked() as scene, raw_peer(scene.address) as peer:
+            await peer.greet(scene.node)
+            header = scene.node.chain.template().header
+            nonce = header.nonce
+            while True:
+                nonce += 1
+                weak = make_header(
+                    header.version, header.previous, header.root, header.time, header.bits, nonce
+                )
+                if weak.hash[-1] >= 0x80:
+                    break
+            await peer.send(Announce((weak.raw,)))
+            assert await peer.ending() == (4000, "misbehaving")
+            assert scene.node.tree.get(weak.hash) is None
+
+    asyncio.run(scenario())
+
+
+def test_a_transaction_with_a_bad_signature_ends_the_connection() -> None:
+    async def scenario() -> None:
+        async with attacked(blocks=0) as scene:
+            scene.node.chain.fund(ALICE)
+            scene.network.on_tip_changed(scene.node.tip)
+            await until(lambda: scene.friend.tip.hash == scene.node.tip.hash)
+            tx = scene.node.chain.pay(ALICE, BOB, 1_000)
+            item = tx.witnesses[0].items[0]
+            raw = tx.raw.replace(item, item[:-1] + bytes((item[-1] ^ 1,)))
+            async with raw_peer(scene.address) as peer:
+                await peer.greet(scene.node)
+                await peer.send(Inv((Wtxid(hash_wtxid(raw)),)))
+                while not isinstance(await peer.receive(), GetTxs):
+                    pass
+                await peer.send(Txs((raw,)))
+                assert await peer.ending() == (4000, "misbehaving")
+                assert not scene.node.mempool
+
+    asyncio.run(scenario())
+
+
+def test_seeded_junk_from_many_peers_changes_nothing() -> None:
+    async def scenario() -> None:
+        rng = random.Random(20_261_124)
+        async with attacked() as scene:
+            tip = scene.node.tip
+            recorded = [
+                encode_message(message)
+                for message in (
+                    hello_of(scene.node), Ping(7), Pong(7), GetHeaders((tip.hash,)),
+                    Headers((tip.header.raw,)), Announce((tip.header.raw,)), Inv((Wtxid(bytes(32)),)),
+                    GetTxs((Wtxid(bytes(32)),)), GetBlocks((tip.hash,)),
+                )
+            ]  # fmt: skip
+            for _ in range(60):
+                async with raw_peer(scene.address) as peer:
+                    with_hello = rng.random() < 0.7
+                    if with_hello:
+                        await peer.greet(scene.node)
+                    for _ in range(20):
+                        frame = bytearray(rng.choice(recorded))
+                        for _ in range(rng.randrange(1, 4)):
+                            frame[rng.randrange(len(frame))] = rng.randrange(256)
+                        if peer.ws.closed:
+                            break
+                        await peer.ws.send_bytes(bytes(frame))
+            assert scene.node.tip is tip
+            await until(lambda: len(scene.network.peers()) == 1)
+
+    asyncio.run(scenario())
