@@ -31,14 +31,21 @@ _OPTIONS = {
 }
 
 
+def _failure(what: str, error: Exception) -> StorageError:
+    """What LevelDB says, with what the operator can do about it."""
+    told = error.args[0] if error.args else ""
+    reason = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(error)
+    if "LOCK: " in reason:
+        return StorageError(f"{what}: another process uses it", "stop that process first")
+    full = "No space left" in reason or "File too large" in reason
+    return StorageError(f"{what}: {reason}", _REMEDY_FULL if full else _REMEDY_DAMAGED)
+
+
 def _guarded(what: str, call: Callable[[], T]) -> T:
     try:
         return call()
-    except plyvel.CorruptionError as error:
-        raise StorageError(f"{what}: the database is damaged: {error}", _REMEDY_DAMAGED) from None
     except (plyvel.Error, OSError) as error:
-        remedy = _REMEDY_FULL if "No space left" in str(error) else _REMEDY_DAMAGED
-        raise StorageError(f"{what}: {error}", remedy) from None
+        raise _failure(what, error) from None
 
 
 class View:
@@ -52,22 +59,25 @@ class View:
         try:
             value: bytes | None = self._get(key, verify_checksums=True)
         except (plyvel.Error, OSError) as error:
-            raise StorageError(f"reading: {error}", _REMEDY_DAMAGED) from None
+            raise _failure("reading", error) from None
         return value
 
     def scan(self, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Rows whose key begins with `prefix`, in order; with `after`, those beyond that key."""
         start = max(prefix, after)
-        rows = self._snapshot.iterator(
-            start=start,
-            stop=_end_of(prefix),
-            include_start=not after or start != after,
-            verify_checksums=True,
+        rows = _guarded(
+            "reading",
+            lambda: self._snapshot.iterator(
+                start=start,
+                stop=_end_of(prefix),
+                include_start=not after or start != after,
+                verify_checksums=True,
+            ),
         )
         try:
             yield from rows
         except (plyvel.Error, OSError) as error:
-            raise StorageError(f"reading: {error}", _REMEDY_DAMAGED) from None
+            raise _failure("reading", error) from None
         finally:
             rows.close()
 
@@ -76,9 +86,11 @@ class View:
 
 
 def _end_of(prefix: bytes) -> bytes:
-    """The first key after all that begin with `prefix`, whose last byte is not 0xFF."""
-    assert prefix
-    return (int.from_bytes(prefix, "big") + 1).to_bytes(len(prefix), "big")
+    """The first key after all that begin with `prefix`, which is not 0xFF alone."""
+    # A lock may end in 0xFF: those bytes have no successor, the one before them has.
+    shortest = prefix.rstrip(b"\xff")
+    assert shortest
+    return shortest[:-1] + bytes((shortest[-1] + 1,))
 
 
 class Database:
@@ -98,7 +110,8 @@ class Database:
         """
 
         def write() -> None:
-            with self._db.write_batch(sync=True) as batch:
+            # Without `transaction`, a batch is written as far as it came when a row cannot be made.
+            with self._db.write_batch(transaction=True, sync=True) as batch:
                 put, delete = batch.put, batch.delete
                 for key, value in rows:
                     if value is None:
