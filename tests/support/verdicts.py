@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -16,3 +16,12 @@ def violates(rule: Rule, kind: type[Violation]) -> Iterator[None]:
     with pytest.raises(Violation) as caught:
         yield
     assert (caught.value.rule, type(caught.value)) == (rule, kind), str(caught.value)
+
+
+def refusal(call: Callable[[], object]) -> Violation | None:
+    """Why `call` refuses, if it does. Any other exception is a fault."""
+    try:
+        call()
+    except Violation as error:
+        return error
+    return None
