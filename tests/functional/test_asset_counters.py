@@ -8,11 +8,20 @@ import pytest
 
 from consensus.asset import AssetRecord, asset_id, authority_id
 from consensus.params import AMOUNT_MAX, ParamsError, params_from_mapping
-from consensus.tx import BURN_LOCK, NATIVE, AssetDefinition, Height, Issue, Reissue, TxOut, outpoint
+from consensus.tx import (
+    BURN_LOCK,
+    NATIVE,
+    AssetDefinition,
+    Height,
+    Issuance,
+    Issue,
+    Reissue,
+    TxOut,
+    outpoint,
+)
 from node.layout import asset_value, decode_asset_row
-from tests.functional.test_network import blocks_of, digest_of, feed
-from tests.support.chain import ALICE, ToyChain
-from tests.support.daemon import Daemon, running
+from tests.support.chain import ALICE, ToyChain, blocks_of, digest_of
+from tests.support.daemon import Daemon, feed, running
 
 HUGE = AssetDefinition(b"HUGE", b"Huge", 0, b"", True)
 
@@ -26,7 +35,8 @@ def test_asset_issued_and_destroyed_three_times_does_not_stop_a_node(tmp_path: P
     chain = ToyChain()
     native = chain.fund(ALICE)[0]
     huge = asset_id(native, HUGE)
-    inputs, issuance = [native], [Issue(0, HUGE, AMOUNT_MAX)]
+    inputs = [native]
+    issuance: list[Issuance] = [Issue(0, HUGE, AMOUNT_MAX)]
     for _ in range(3):
         left = chain.coins[inputs[0]].amount - 100_000
         outputs = [

@@ -7,33 +7,13 @@ from pathlib import Path
 import pytest
 
 from consensus.asset import asset_id, authority_id
-from consensus.block import Block
-from consensus.coins import CoinSetDigest
 from consensus.params import COIN
 from consensus.tx import BURN_LOCK, NATIVE, AssetDefinition, Issue, Reissue, TxOut, outpoint
 from tests.functional.wallets import CliWallet
-from tests.support.chain import ALICE, BOB, CAROL, DAVE, ToyChain
-from tests.support.daemon import Daemon, running, wait_for, wait_for_one_tip
+from tests.support.chain import ALICE, BOB, CAROL, DAVE, ToyChain, blocks_of, digest_of
+from tests.support.daemon import Daemon, feed, running, wait_for, wait_for_one_tip
 
 GOLD = AssetDefinition(b"GOLD", b"Gold", 3, b"", True)
-
-
-def digest_of(chain: ToyChain) -> str:
-    """The coin-set hash that a node on this chain must have."""
-    digest = CoinSetDigest()
-    for spent, coin in sorted(chain.coins.items(), key=lambda item: item[1].lock + item[0]):
-        digest.add(spent, coin)
-    return digest.digest().hex()
-
-
-def blocks_of(chain: ToyChain, after: int = 0) -> list[Block]:
-    nodes = [chain.tip.ancestor(height) for height in range(after + 1, chain.tip.height + 1)]
-    return [chain.blocks[node.hash] for node in nodes]
-
-
-def feed(daemon: Daemon, blocks: list[Block]) -> None:
-    for block in blocks:
-        assert daemon.call("submitblock", block.raw.hex()) is None
 
 
 def issue(chain: ToyChain) -> None:

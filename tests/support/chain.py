@@ -22,6 +22,7 @@ from consensus.block import (
     transactions_root,
 )
 from consensus.block_rules import check_block
+from consensus.coins import CoinSetDigest
 from consensus.connect import Connection, Delta, delta_of
 from consensus.errors import Invalid, Rule
 from consensus.hashes import AssetId, BlockHash, LockHash, Txid
@@ -307,3 +308,16 @@ def rebuilt(block: Block, change: Callable[[list[Tx]], Sequence[Tx]]) -> Block:
     root = block_root(txs[0].raw, transactions_root(txs[1:]))
     changed = make_header(header.version, header.previous, root, header.time, header.bits, 0)
     return solve(make_block(changed, txs))
+
+
+def digest_of(chain: ToyChain) -> str:
+    """The coin-set hash that a node on this chain must have."""
+    digest = CoinSetDigest()
+    for spent, coin in sorted(chain.coins.items(), key=lambda item: item[1].lock + item[0]):
+        digest.add(spent, coin)
+    return digest.digest().hex()
+
+
+def blocks_of(chain: ToyChain, after: int = 0) -> list[Block]:
+    nodes = [chain.tip.ancestor(height) for height in range(after + 1, chain.tip.height + 1)]
+    return [chain.blocks[node.hash] for node in nodes]

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from consensus.block import Block
+
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 _RPC_AT = re.compile(r"JSON-RPC at http://127\.0\.0\.1:(\d+)")
@@ -186,3 +188,9 @@ def running(*daemons: Daemon) -> Iterator[None]:
         for daemon in daemons:
             if daemon.is_running:
                 daemon.kill()
+
+
+def feed(daemon: Daemon, blocks: Sequence[Block]) -> None:
+    """Submit blocks, each of which must be connected."""
+    for block in blocks:
+        assert daemon.call("submitblock", block.raw.hex()) is None
