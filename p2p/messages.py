@@ -165,7 +165,7 @@ class Kind(msgspec.Struct, frozen=True):
     """A row of the table of messages."""
 
     name: str
-    struct: type
+    struct: type[msgspec.Struct]
     bytes_max: int
     per_minute: int
     """How many a peer may send in the long run."""
@@ -174,7 +174,9 @@ class Kind(msgspec.Struct, frozen=True):
     decoder: msgspec.msgpack.Decoder[Any]
 
 
-def _kind(name: str, struct: type, bytes_max: int, per_minute: int, burst: int) -> Kind:
+def _kind(
+    name: str, struct: type[msgspec.Struct], bytes_max: int, per_minute: int, burst: int
+) -> Kind:
     return Kind(name, struct, bytes_max, per_minute, burst, decoder_of(struct))
 
 
