@@ -96,7 +96,6 @@ class Chain:
         self._verdicts: OrderedDict[BlockHash, Violation] = OrderedDict()
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
-        self._flushing: asyncio.Task[None] | None = None
 
     # Reading
 
@@ -318,14 +317,14 @@ class Chain:
         staging = self.store.stage(-1)
         rows = await self._index(self.genesis, (), node, 1)
         staging.apply(delta_of(self.genesis, 0, ()), rows, 0, 1)
-        self.store.publish(staging)
+        self.store.publish(staging, node.hash, 0)
         self.archive.note(node)
 
     def _publish(
         self, staging: Staging, detached: Sequence[HeaderNode], attached: Sequence[Attached]
     ) -> None:
         previous, self.tip = self.tip, attached[-1].node
-        self.store.publish(staging)
+        self.store.publish(staging, self.tip.hash, self.tip.height)
         self._listener.changed(Change(previous, self.tip, detached, attached))
 
     def _condemn(self, node: HeaderNode, violation: Violation) -> None:
@@ -340,14 +339,10 @@ class Chain:
     # Writing
 
     async def _flush_if_due(self) -> None:
-        if self._flushing is not None and self._flushing.done():
-            self._flushing.result()
-            self._flushing = None
+        self.store.check_flushes()
         if self.store.waiting >= FLUSH_ROWS:
-            if self._flushing is not None:
-                await self._flushing
-            self._flushing = asyncio.create_task(self.flush())
+            await self.store.start_flush()
 
     async def flush(self) -> None:
         """Write the published state to disk. Raises: StorageError."""
-        await self.store.flush(self.tip.hash, self.tip.height)
+        await self.store.flush()

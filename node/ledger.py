@@ -184,13 +184,12 @@ class Ledger:
 
     async def coin_set(self) -> CoinSet:
         """Go through every coin. Raises: StorageError."""
-        while True:
-            tip = self.tip
-            await self.chain.flush()
-            if self._store.flushed is not None and self._store.flushed.hash == tip.hash:
-                break
+        await self.chain.flush()
+        tip_hash, coins = self._store.scan_coins()
+        tip = self.tree.get(tip_hash)
+        assert tip is not None
         digest = CoinSetDigest()
-        for number, (spent, coin) in enumerate(self._store.scan_coins(), 1):
+        for number, (spent, coin) in enumerate(coins, 1):
             digest.add(spent, coin)
             if number % COINS_PER_TURN == 0:
                 await asyncio.sleep(0)

@@ -107,12 +107,15 @@ class Store:
         self._database = database
         self._writer = writer
         self._view: View = database.view()
-        self._flushing: asyncio.Future[None] | None = None
+        self._flushing: asyncio.Task[None] | None = None
+        self._failure: StorageError | None = None
         self._headers: dict[BlockHash, HeaderRow] = {}
         self._check_format(chain_id)
         tip = self._view.get(KEY_TIP)
         self.flushed: TipRow | None = decode_tip_row(tip) if tip else None
         """The block at which the disk stands; None in a new directory."""
+        self._tip_hash = self.flushed.hash if self.flushed else b""
+        self._tip_height = -1
         self._active = Layer(-1)
         self._previous = Layer(-1)
         self._previous_on_disk = True
@@ -238,9 +241,10 @@ class Store:
     def stage(self, base: int) -> Staging:
         return Staging(self, base)
 
-    def publish(self, staging: Staging) -> None:
-        """Make what was staged the state, at once."""
+    def publish(self, staging: Staging, tip_hash: BlockHash, height: int) -> None:
+        """Make what was staged the state, at once. It now stands at block `tip_hash`."""
         self._active.absorb(staging.layer)
+        self._tip_hash, self._tip_height = tip_hash, height
 
     def put_header(self, block_hash: BlockHash, row: HeaderRow) -> None:
         """Remember a header; it is written with the next flush."""
@@ -255,17 +259,37 @@ class Store:
     def is_flushing(self) -> bool:
         return self._flushing is not None
 
-    async def flush(self, tip_hash: BlockHash, height: int) -> None:
-        """Write everything published, which stands at block `tip_hash`. Raises: StorageError."""
+    def check_flushes(self) -> None:
+        """Raises: StorageError if a flush failed.
+
+        What that one held is missing on disk, so nothing may be written after it: a later batch
+        that succeeds would leave a hole. Reads stay right until the node stops.
+        """
+        if self._failure is not None:
+            raise StorageError(self._failure.what, self._failure.remedy)
+
+    async def start_flush(self) -> None:
+        """Begin to write everything published, when no other flush runs. Raises: StorageError."""
         while self._flushing is not None:
-            await asyncio.shield(self._flushing)
-        tip = TipRow(tip_hash, self.blocks.end, self.undo.end)
-        if not self.waiting and tip == self.flushed:
-            return
-        layer, headers = self._active, self._headers
+            await asyncio.wait([self._flushing])
+        self.check_flushes()
+        tip = TipRow(self._tip_hash, self.blocks.end, self.undo.end)
+        if self.waiting or tip != self.flushed:
+            # A task of its own: half a flush must not be left behind by a caller that gives up.
+            self._flushing = asyncio.create_task(self._flush())
+
+    async def flush(self) -> None:
+        """Write everything published. Raises: StorageError."""
+        await self.start_flush()
+        if self._flushing is not None:
+            await asyncio.wait([self._flushing])
+        self.check_flushes()
+
+    async def _flush(self) -> None:
+        layer, headers, view = self._active, self._headers, self._view
+        tip = TipRow(self._tip_hash, self.blocks.end, self.undo.end)
         self._previous, self._previous_on_disk = layer, False
-        self._active, self._headers = Layer(height), {}
-        view = self._view
+        self._active, self._headers = Layer(self._tip_height), {}
 
         def write() -> None:
             # Files first: a row must never lead to bytes that are not on the disk.
@@ -273,10 +297,11 @@ class Store:
             self.undo.sync()
             self._database.write(_rows(layer, headers, tip, view))
 
-        loop = asyncio.get_running_loop()
-        self._flushing = loop.run_in_executor(self._writer, write)
         try:
-            await asyncio.shield(self._flushing)
+            await asyncio.get_running_loop().run_in_executor(self._writer, write)
+        except StorageError as error:
+            self._failure = error
+            return
         finally:
             self._flushing = None
         self.flushed = tip
@@ -286,14 +311,20 @@ class Store:
         self._previous_on_disk = True
         view.close()
 
-    def scan_coins(self) -> Iterator[tuple[OutPoint, Coin]]:
-        """Every coin on disk, by lock and then outpoint, as it was when the scan began."""
+    def scan_coins(self) -> tuple[BlockHash, Iterator[tuple[OutPoint, Coin]]]:
+        """The block at which the disk stands, and every coin there, by lock and then outpoint."""
         view = self._database.view()
-        try:
-            for row in view.scan(COIN):
-                yield coin_row(*row)
-        finally:
-            view.close()
+        tip = view.get(KEY_TIP)
+        assert tip is not None, "flush first"
+
+        def coins() -> Iterator[tuple[OutPoint, Coin]]:
+            try:
+                for row in view.scan(COIN):
+                    yield coin_row(*row)
+            finally:
+                view.close()
+
+        return BlockHash(decode_tip_row(tip).hash), coins()
 
     def close(self) -> None:
         self._view.close()

@@ -164,9 +164,9 @@ async def by_stage(directory: Path, workload: Workload) -> dict[str, float]:
         block, checks = _connect(stages, record[1], workload, tree, staging)
         signatures += checks
         with stages.time("layers in memory"):
-            store.publish(staging)
+            store.publish(staging, block.header.hash, 0)
     with stages.time("LevelDB batch (another thread)"):
-        await store.flush(block.header.hash, 0)
+        await store.flush()
     with stages.time("signatures (other processes)"):
         assert are_signed(signatures)
     store.close()

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import random
+import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 from consensus.asset import asset_id, authority_id
 from consensus.block import Block, genesis
 from consensus.coins import CoinSetDigest
-from consensus.errors import Violation
+from consensus.errors import StorageError, Violation
 from consensus.hashes import AssetId, BlockHash, LockHash, Txid
 from consensus.header_tree import HeaderNode
 from consensus.locks import lock_hash
@@ -113,7 +114,7 @@ class NodeChain:
 
     async def coins_on_disk(self) -> dict[OutPoint, Coin]:
         await self.chain.flush()
-        return dict(self.store.scan_coins())
+        return dict(self.store.scan_coins()[1])
 
 
 async def _end(task: asyncio.Task[None] | None) -> None:
@@ -125,15 +126,19 @@ async def _end(task: asyncio.Task[None] | None) -> None:
 @contextlib.asynccontextmanager
 async def open_chain(
     directory: Path, params: Params = REGTEST, *, indexed: bool = True, processes: int = 0,
-    file_bytes_max: int = FILE_BYTES_MAX,
+    file_bytes_max: int = FILE_BYTES_MAX, database_of: Callable[[Path], Database] = Database,
+    follows: bool = True,
 ) -> AsyncIterator[NodeChain]:  # fmt: skip
-    """A chain over `directory`. On leaving nothing is flushed, as when the process is killed."""
+    """A chain over `directory`. On leaving nothing is flushed, as when the process is killed.
+
+    With `follows` false it stays where it was when it was written.
+    """
     for name in ("state", "blocks", "undo"):
         (directory / name).mkdir(parents=True, exist_ok=True)
     writer = ThreadPoolExecutor(1)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(writer.shutdown)
-        database = Database(directory / "state")
+        database = database_of(directory / "state")
         stack.callback(database.close)
         store = Store(
             database,
@@ -148,6 +153,9 @@ async def open_chain(
         stack.push_async_callback(verifier.close)
         node = NodeChain(params, store, verifier)
         await restore(node.chain)
+        if not follows:
+            yield node
+            return
         node.follow()
 
         async def stop() -> None:
@@ -169,6 +177,24 @@ def with_chain(
             return await scenario(node)
 
     return within_limit(run())
+
+
+class HeldDatabase(Database):
+    """A database whose writes wait, and may fail, as a test says."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.may_write = threading.Event()
+        self.may_write.set()
+        self.writes = 0
+        self.fails = False
+
+    def write(self, rows: Iterable[tuple[bytes, bytes | None]]) -> None:
+        self.may_write.wait(LIMIT_S)
+        if self.fails:
+            raise StorageError("no room on the disk of this test", "make some")
+        super().write(rows)
+        self.writes += 1
 
 
 # The same, counted plainly
