@@ -13,7 +13,7 @@ from typing import Annotated, NewType
 
 import msgspec
 
-from consensus.codec import array_header, decode, decoder_of, encode
+from consensus.codec import decode, decoder_of, encode
 from consensus.errors import DecodeError, Rule
 from consensus.hashes import AssetId, LockHash, Txid, Wtxid, hash_txid, hash_wtxid
 
@@ -230,13 +230,3 @@ def is_coinbase_witness(witnesses: tuple[Witness, ...]) -> bool:
         and len(witnesses[0].items) == 1
         and len(witnesses[0].items[0]) == EXTRANONCE_BYTES
     )
-
-
-def identify_all(transactions: Sequence[Transaction], first: bytes) -> tuple[list[Tx], bytes]:
-    """Identify every transaction of a block; also return the encoding of the whole.
-
-    `first` are the bytes before the array of transactions. The result is what the canonical bytes of
-    the block would be, to be compared with those that came in.
-    """
-    txs = [identify(tx) for tx in transactions]
-    return txs, b"".join((first, array_header(len(txs)), *[tx.raw for tx in txs]))
