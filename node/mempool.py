@@ -261,7 +261,8 @@ class Mempool:
 
     def _drop_expired(self, height: int) -> None:
         for expiry in [e for e in self._graph.by_expiry if e - height < EXPIRY_MARGIN]:
-            ending = sorted(self._graph.by_expiry[expiry], key=lambda entry: entry.sequence)
+            # Those of a later height may have gone already with those of an earlier one.
+            ending = sorted(self._graph.by_expiry.get(expiry, ()), key=lambda e: e.sequence)
             if expiry < height:
                 self._remove(ending, Removal.EXPIRED)
                 continue

@@ -320,3 +320,13 @@ def test_a_full_mempool_drops_what_came_back_poor() -> None:
     assert 40_000 < pool.mempool.size_bytes <= 60_000
     assert [entry.fee for entry in pool.mempool.ranked()][:11] == [50_000] * 10 + [500]
     check_consistent(pool.mempool)
+
+
+def test_an_expiring_parent_takes_along_a_child_that_expires_too() -> None:
+    pool = Pool(coins=1)
+    height = pool.chain.context().height
+    parent = pool.mempool.submit(pool.tx(pool.coins, 10_000, expiry=height + 20).raw)
+    child = pool.mempool.submit(pool.tx([out(parent)], 10_000, expiry=height + 5).raw)
+    pool.mine()
+    assert waiting(pool) == [parent.tx.txid]
+    assert pool.removals() == [(child.tx.txid, Removal.UNMINABLE)]
