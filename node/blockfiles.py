@@ -1,12 +1,14 @@
 """Append-only files of records with checksums: blocks in one series, undo data in another.
 
-A record is magic(4) length(4) crc32(4) payload, numbers big-endian. Values as large as blocks would
-make LevelDB's compaction copy them again and again.
+A record is magic(4) length(4) crc32(4) payload, numbers big-endian. The checksum also covers where
+the record stands, so that bytes inside a block never pass for a record. Values as large as blocks
+would make LevelDB's compaction copy them again and again.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -21,8 +23,13 @@ HEAD_BYTES = _HEAD.size
 _MAGIC = b"TaeL"
 FILE_BYTES_MAX = 128 << 20
 RECORD_BYTES_MAX = 64 << 20
-_OPEN_READERS_MAX = 64
+_OPEN_READERS_MAX = 16
 START = FilePosition(0, 0)
+_PLACE = struct.Struct(">III")
+
+
+def _checksum(place: FilePosition, payload: bytes) -> int:
+    return zlib.crc32(payload, zlib.crc32(_PLACE.pack(place.file, place.offset, len(payload))))
 
 
 class RecordFiles:
@@ -35,22 +42,36 @@ class RecordFiles:
         self._file_bytes_max = file_bytes_max
         self._readers: dict[int, int] = {}
         self._writer: int | None = None
-        self._unsynced: set[int] = set()
-        directory.mkdir(parents=True, exist_ok=True)
-        numbers = sorted(int(path.stem[len(name) :]) for path in directory.glob(f"{name}*.dat"))
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            last = self._last_number()
+        except OSError as error:
+            raise _cannot("use", directory, error) from None
+        self.end = FilePosition(last, self._size(last))
+        self._synced_to = self.end.file
+        """What stands in files before this one is on the disk."""
+
+    def _last_number(self) -> int:
+        pattern = re.compile(re.escape(self._name) + r"(\d{5,})\.dat")
+        found = [pattern.fullmatch(name) for name in os.listdir(self._directory)]
+        numbers = sorted(int(match[1]) for match in found if match)
         if numbers != list(range(len(numbers))):
             raise StorageError(
-                f"a file of {directory / name} is missing", "restore it from a copy, or sync again"
+                f"a file of {self._directory / self._name} is missing",
+                "restore it from a copy, or remove the data directory and sync again",
             )
-        last = max(0, len(numbers) - 1)
-        self.end = FilePosition(last, self._size(last))
+        return max(0, len(numbers) - 1)
 
     def _path(self, number: int) -> Path:
         return self._directory / f"{self._name}{number:05}.dat"
 
     def _size(self, number: int) -> int:
-        path = self._path(number)
-        return path.stat().st_size if path.exists() else 0
+        try:
+            return self._path(number).stat().st_size
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise _cannot("use", self._path(number), error) from None
 
     def append(self, payload: bytes) -> FilePosition:
         """Write one record behind the last; return where it is. It is not synced yet.
@@ -58,22 +79,20 @@ class RecordFiles:
         Raises: StorageError; a half-written record is cut off again.
         """
         assert len(payload) <= RECORD_BYTES_MAX
-        record = _HEAD.pack(_MAGIC, len(payload), zlib.crc32(payload)) + payload
-        if self.end.offset and self.end.offset + len(record) > self._file_bytes_max:
+        if self.end.offset and self.end.offset + HEAD_BYTES + len(payload) > self._file_bytes_max:
             # Only the last file may end in a torn record, so the one before it goes to the disk.
             self.sync()
-            self._close_writer()
-            self.end = FilePosition(self.end.file + 1, 0)
+            self.truncate(FilePosition(self.end.file + 1, 0))
         place = self.end
+        record = _HEAD.pack(_MAGIC, len(payload), _checksum(place, payload)) + payload
         try:
             descriptor = self._open_writer()
-            self._unsynced.add(place.file)
             view = memoryview(record)
             while view:
                 view = view[os.write(descriptor, view) :]
         except OSError as error:
-            self._cut(place)
-            raise _cannot_write(self._path(place.file), error) from None
+            self.truncate(place)
+            raise _cannot("write", self._path(place.file), error) from None
         self.end = FilePosition(place.file, place.offset + len(record))
         return place
 
@@ -88,29 +107,19 @@ class RecordFiles:
             os.close(self._writer)
             self._writer = None
 
-    def _cut(self, end: FilePosition) -> None:
-        self._close_writer()
-        if self._path(end.file).exists():
-            os.truncate(self._path(end.file), end.offset)
-
     def sync(self) -> None:
-        """Return when every record is on the disk. Raises: StorageError."""
+        """Return when every record is on the disk. Raises: StorageError.
+
+        May be called from another thread. What is appended meanwhile waits for the next call.
+        """
+        last = self.end.file
         try:
-            # Swapped, not cleared at the end: another thread may append meanwhile.
-            unsynced, self._unsynced = self._unsynced, set()
-            for number in sorted(unsynced):
-                descriptor = os.open(self._path(number), os.O_RDONLY)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-            directory = os.open(self._directory, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            for number in range(self._synced_to, last + 1):
+                _sync(self._path(number))
+            _sync(self._directory)
         except OSError as error:
-            raise _cannot_write(self._directory, error) from None
+            raise _cannot("write", self._directory, error) from None
+        self._synced_to = last
 
     def read(self, place: FilePosition) -> bytes:
         """The payload of the record at `place`. Raises: StorageError."""
@@ -127,7 +136,10 @@ class RecordFiles:
         try:
             return os.pread(self._reader(file), length, offset)
         except OSError as error:
-            raise StorageError(f"{self._path(file)}: {error}", "check the disk") from None
+            raise StorageError(
+                f"cannot read {self._path(file)}: {error.strerror}",
+                "check the disk and the rights, or restore the file from a copy",
+            ) from None
 
     def _reader(self, file: int) -> int:
         descriptor = self._readers.get(file)
@@ -146,12 +158,16 @@ class RecordFiles:
         if magic != _MAGIC or length > RECORD_BYTES_MAX:
             return None
         payload = self.read_bytes(place.file, place.offset + _HEAD.size, length)
-        return payload if len(payload) == length and zlib.crc32(payload) == checksum else None
+        is_whole = len(payload) == length
+        return payload if is_whole and _checksum(place, payload) == checksum else None
 
-    def scan(self, start: FilePosition) -> Iterator[tuple[FilePosition, bytes]]:
+    def scan(
+        self, start: FilePosition, may_drop: bool = False
+    ) -> Iterator[tuple[FilePosition, bytes]]:
         """Every whole record from `start` on. What follows a torn one at the very end is cut off.
 
-        Raises: StorageError where a damaged record has others behind it.
+        Raises: StorageError where a damaged record has others behind it, which only loss of power
+        explains; with `may_drop`, those are cut off too.
         """
         place = start
         while (place.file, place.offset) < (self.end.file, self.end.offset):
@@ -161,12 +177,13 @@ class RecordFiles:
             payload = self._read(place)
             if payload is None:
                 # A crash tears the last record. A damaged one amid others is another matter.
-                if place.file != self.end.file or self._has_record_behind(place):
+                is_last = place.file == self.end.file and not self._has_record_behind(place)
+                if not may_drop and not is_last:
                     self.read(place)
                 self.truncate(place)
                 return
             yield place, payload
-            place = FilePosition(place.file, place.offset + _HEAD.size + len(payload))
+            place = FilePosition(place.file, place.offset + HEAD_BYTES + len(payload))
 
     def _has_record_behind(self, place: FilePosition) -> bool:
         """Whether a whole record lies anywhere behind the damaged one at `place`."""
@@ -181,13 +198,16 @@ class RecordFiles:
     def truncate(self, end: FilePosition) -> None:
         """Forget everything from `end` on. Raises: StorageError."""
         try:
+            self._close_writer()
             for number in range(self.end.file, end.file, -1):
                 self._close_reader(number)
                 self._path(number).unlink(missing_ok=True)
-            self._cut(end)
+            if self._size(end.file) > end.offset:
+                os.truncate(self._path(end.file), end.offset)
         except OSError as error:
-            raise _cannot_write(self._path(end.file), error) from None
+            raise _cannot("write", self._path(end.file), error) from None
         self.end = end
+        self._synced_to = min(self._synced_to, end.file)
 
     def _close_reader(self, number: int) -> None:
         if number in self._readers:
@@ -199,8 +219,20 @@ class RecordFiles:
             self._close_reader(number)
 
 
-def _cannot_write(path: Path, error: OSError) -> StorageError:
+def _sync(path: Path) -> None:
+    """Have a file or a directory written to the disk; a file that does not exist yet is."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _cannot(what: str, path: Path, error: OSError) -> StorageError:
     return StorageError(
-        f"cannot write {path}: {error.strerror}",
+        f"cannot {what} {path}: {error.strerror}",
         "make room on the disk or repair it, and start again; nothing that was confirmed is lost",
     )

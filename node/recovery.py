@@ -2,7 +2,7 @@
 
 The database says at which block it stands and where the block files ended then. Whole blocks behind
 that place were stored but perhaps not connected: they are found by reading on, and then connected
-like any other. A torn record at the very end is what a crash leaves; it is cut off.
+like any other. The database points at none of them, so where one is torn, the rest is cut off.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ async def restore(chain: Chain) -> None:
         if _is_before(chain.store.undo.end, flushed.undo_end):
             raise _files_too_short()
         chain.store.undo.truncate(flushed.undo_end)
-    found = await _roll_forward(chain, start)
+    end = chain.store.blocks.end
+    found = await _roll_forward(chain, start, may_drop=flushed is not None)
+    if chain.store.blocks.end != end:
+        log.warning("cut off what was half-written at the end of the block files")
     if found > 1:
         log.info("found %d stored blocks that the database does not know yet", found)
     chain.start_from(tip)
@@ -61,10 +64,10 @@ async def _begin(chain: Chain) -> None:
     """A new directory, or one whose database is to be made again from the block files."""
     store = chain.store
     store.undo.truncate(START)
-    if store.blocks.end == START:
+    # A new node may have been killed while it wrote its very first record.
+    if next(store.blocks.scan(START), None) is None:
         store.blocks.append(chain.genesis.raw)
-    first = store.blocks.read(START)
-    if first != chain.genesis.raw:
+    if store.blocks.read(START) != chain.genesis.raw:
         raise StorageError("the block files belong to another network", "give another --datadir")
     place = BlockPlace(START, None, len(chain.genesis.txs))
     chain.archive.restore(chain.chain_id, place)
@@ -93,14 +96,14 @@ def _tip_node(chain: Chain, flushed: TipRow) -> HeaderNode:
     return tip
 
 
-async def _roll_forward(chain: Chain, start: FilePosition) -> int:
+async def _roll_forward(chain: Chain, start: FilePosition, may_drop: bool) -> int:
     """Put the blocks from `start` on into the tree; return how many there are.
 
     They were checked before they were written and have a checksum; connecting them checks them again.
     """
     waiting: defaultdict[BlockHash, list[tuple[Header, BlockPlace]]] = defaultdict(list)
     count = 0
-    for place, raw in chain.store.blocks.scan(start):
+    for place, raw in chain.store.blocks.scan(start, may_drop):
         count += 1
         header = decode_header(raw[len(BLOCK_PREFIX) : len(BLOCK_PREFIX) + HEADER_BYTES])
         found = header, BlockPlace(place, None, transaction_count(raw))
