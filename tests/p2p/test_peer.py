@@ -1,0 +1,93 @@
+"""Blame and budgets."""
+
+from __future__ import annotations
+
+import pytest
+
+from consensus.errors import DecodeError, Invalid, Missing, Premature, Refused, Rule, Violation
+from p2p.bounded import RecentSet
+from p2p.messages import GetAddr, Ping
+from p2p.peer import SCORE_MAX, SCORES, ConnectionType, Fault, Peer, is_to_blame, score_of
+from p2p.ports import Endpoint
+
+
+def peer(kind: ConnectionType = ConnectionType.INBOUND) -> Peer:
+    return Peer(1, Endpoint("8.8.8.8", 5), kind, 1_000, 0.0)
+
+
+def test_every_fault_has_a_score() -> None:
+    assert set(SCORES) == set(Fault)
+
+
+@pytest.mark.parametrize("fault", [Fault.INVALID_HEADER, Fault.INVALID_BLOCK, Fault.INVALID_TX])
+@pytest.mark.parametrize(
+    ("violation", "is_blamed"),
+    [
+        (DecodeError(Rule.NON_CANONICAL), True),
+        (Invalid(Rule.OVERSPEND), True),
+        (Invalid(Rule.BLOCK_ROOT), True),
+        (Missing(Rule.COIN_MISSING), False),
+        (Premature(Rule.COIN_IMMATURE), False),
+        (Refused(Rule.MEMPOOL_FULL), False),
+    ],
+)
+def test_the_kind_of_answer_decides_over_blame(
+    fault: Fault, violation: Violation, is_blamed: bool
+) -> None:
+    assert is_to_blame(fault, violation) == is_blamed
+
+
+def test_a_block_with_an_expired_transaction_is_to_blame_though_the_transaction_is_not() -> None:
+    assert not is_to_blame(Fault.INVALID_TX, Invalid(Rule.TX_EXPIRED))
+    assert is_to_blame(Fault.INVALID_BLOCK, Invalid(Rule.TX_EXPIRED))
+
+
+def test_one_bad_transaction_costs_an_incoming_peer_its_place_and_others_not() -> None:
+    assert score_of(Fault.INVALID_TX, ConnectionType.INBOUND) >= SCORE_MAX
+    assert score_of(Fault.INVALID_TX, ConnectionType.OUTBOUND) < SCORE_MAX
+    assert score_of(Fault.INVALID_BLOCK, ConnectionType.OUTBOUND) >= SCORE_MAX
+
+
+def test_scores_add_up_and_fall_with_time() -> None:
+    made = peer()
+    assert made.blame(Fault.UNREQUESTED, 0.0) == 10
+    assert made.blame(Fault.UNCONNECTING, 60.0) == 29
+    assert made.score(60.0 * 10) == 20
+    assert made.score(10_000.0) == 0
+
+
+def test_many_small_faults_in_a_short_time_reach_the_limit() -> None:
+    made = peer()
+    for number in range(20):
+        score = made.blame(Fault.FLOOD, number / 1_000)
+    assert score >= SCORE_MAX
+
+
+def test_a_budget_runs_out_and_fills_again() -> None:
+    made = peer()
+    assert [made.within_budget(GetAddr(), 0.0) for _ in range(3)] == [True, True, False]
+    assert not made.within_budget(GetAddr(), 29.0)
+    assert made.within_budget(GetAddr(), 31.0)
+
+
+def test_every_kind_of_message_has_its_own_budget() -> None:
+    made = peer()
+    assert [made.within_budget(Ping(1), 0.0) for _ in range(61)].count(True) == 60
+    assert made.within_budget(GetAddr(), 0.0)
+
+
+def test_where_a_peer_listens_is_told_by_its_hello_or_by_whom_we_dialled() -> None:
+    assert peer().listens_at() is None
+    assert peer(ConnectionType.MANUAL).listens_at() == Endpoint("8.8.8.8", 5)
+
+
+def test_a_recent_set_forgets_the_oldest() -> None:
+    made: RecentSet[int] = RecentSet(3)
+    for number in (1, 2, 3, 2, 4):
+        made.add(number)
+    assert list(made) == [2, 3, 4]
+    assert made.take(2) == [2, 3]
+    assert len(made) == 1
+    made.discard(4)
+    made.discard(9)
+    assert 4 not in made
