@@ -235,7 +235,7 @@ def test_orphans_are_bounded_and_who_sends_most_loses_first() -> None:
     assert len(orphans) == ORPHANS_MAX
 
 
-def test_orphans_expire() -> None:
+def test_orphans_expire_after_twenty_minutes() -> None:
     orphans = Orphanage()
     (tx,) = payments(1)
     orphans.add(tx, 1, 0.0)
