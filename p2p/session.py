@@ -159,7 +159,7 @@ class Session:
                 return True, []
 
     def ping_soon(self) -> None:
-        """Measure the round trip at the next tick."""
+        """Ping on the next tick, unless a ping is under way."""
         self._next_ping = 0.0
 
     def heard(self, now: float) -> None:
