@@ -18,7 +18,7 @@ from consensus.locks import BlockContext
 from consensus.params import TX_BYTES_MAX, Params
 from consensus.tx import NATIVE, AssetDefinition, OutPoint, Tx, decode_tx, outpoint
 from wallet.amounts import NATIVE_DECIMALS, parse_rate
-from wallet.errors import NodeError, RpcError
+from wallet.errors import NodeError
 
 T = TypeVar("T")
 
@@ -262,12 +262,3 @@ def _origin(text: str) -> OutPoint:
     if not index.isdecimal() or len(index) > 10:
         raise NodeError("the node wrote something else where an outpoint belongs")
     return outpoint_of(txid, int(index))
-
-
-async def is_known_asset(node: Node, asset: AssetId) -> bool:
-    """Whether the node knows the asset. Raises: NodeError for any other trouble."""
-    try:
-        await node.call("getasset", to_text(asset))
-    except RpcError:
-        return False
-    return True

@@ -10,6 +10,7 @@ from consensus.tx import NATIVE
 from wallet.answers import AssetInfo, Node, fetch_asset, native_info
 from wallet.errors import RpcError, WalletError
 
+ID_LENGTH = 64
 Assets = Mapping[AssetId, AssetInfo]
 
 
@@ -37,11 +38,8 @@ def find_asset(text: str | None, infos: Assets) -> AssetId:
     """
     if text is None or text == infos[NATIVE].ticker:
         return NATIVE
-    if len(text) == 64:
-        try:
-            return AssetId(from_text(text))
-        except ValueError:
-            raise WalletError(f"{text!r} is not an asset id") from None
+    if (given := asset_by_id(text)) is not None:
+        return given
     named = [info.asset for info in infos.values() if info.ticker == text and info.definition]
     if not named:
         raise WalletError(f"the wallet holds no asset called {text[:64]!r}; give the asset id")
@@ -49,6 +47,16 @@ def find_asset(text: str | None, infos: Assets) -> AssetId:
         ids = ", ".join(to_text(asset) for asset in named)
         raise WalletError(f"several assets are called {text!r}; give the id: {ids}")
     return named[0]
+
+
+def asset_by_id(text: str) -> AssetId | None:
+    """The asset whose id `text` is; None if it has not the form of one. Raises: WalletError."""
+    if len(text) != ID_LENGTH:
+        return None
+    try:
+        return AssetId(from_text(text))
+    except ValueError:
+        raise WalletError(f"{text!r} is not an asset id") from None
 
 
 def described(asset: AssetId, infos: Assets) -> AssetInfo:

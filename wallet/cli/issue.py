@@ -15,7 +15,7 @@ from consensus.tx import BURN_LOCK, NATIVE, AssetDefinition, TxOut
 from wallet.amounts import parse_amount
 from wallet.build import MoreOf, NewAsset, Request, Shortage
 from wallet.cli.app import App, Wallet
-from wallet.cli.assets_of import described, find_asset
+from wallet.cli.assets_of import asset_by_id, described, find_asset
 from wallet.cli.options import Command
 from wallet.cli.send import memo_bytes, with_expiry
 from wallet.cli.spend import SpendOptions, expiry_of, gather, spend, spend_options
@@ -102,8 +102,8 @@ def reissue(
     chosen = SpendOptions(**options)
     target = None if to is None else app.decode_address(to)
     with app.open_wallet() as wallet:
-        given = [find_asset(asset, {})] if len(asset) == 64 else []
-        gathered = gather(app, wallet, given)
+        given = asset_by_id(asset)
+        gathered = gather(app, wallet, () if given is None else (given,))
         wanted = find_asset(asset, gathered.infos)
         if wanted == NATIVE:
             raise WalletError("the native coin is made by mining only")

@@ -11,9 +11,9 @@ import msgspec
 from consensus.hashes import AssetId, Txid, to_text
 from consensus.tx import NATIVE, AssetDefinition, Tx
 from wallet.amounts import display_amount
-from wallet.answers import AssetInfo, ChainInfo, ask, fetch_tx
+from wallet.answers import AssetInfo, ChainInfo, fetch_asset, fetch_tx
 from wallet.cli.app import App, Wallet
-from wallet.cli.assets_of import Assets, asset_infos, described, find_asset
+from wallet.cli.assets_of import Assets, asset_by_id, asset_infos, described, find_asset
 from wallet.cli.options import Command
 from wallet.cli.output import amount_data, amount_text, asset_data, memo_text, time_text
 from wallet.client import Client
@@ -305,12 +305,11 @@ def _info_data(info: AssetInfo) -> dict[str, Any]:
 @click.pass_obj
 def asset(app: App, asset: str) -> None:
     """What one asset is: ASSET is its id, or the ticker of one that the wallet holds."""
-    if len(asset) == 64:
-        wanted = find_asset(asset, {})
+    wanted = asset_by_id(asset)
+    if wanted is not None:
 
         async def work(client: Client, info: ChainInfo, say: Say) -> AssetInfo:
-            await ask(client, dict[str, Any], "getasset", asset)  # says itself that it is unknown
-            return (await asset_infos(client, app.params, [wanted]))[wanted]
+            return await fetch_asset(client, wanted)
 
         info = app.ask_node(work)
     else:
