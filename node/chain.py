@@ -62,7 +62,7 @@ class ChainListener(NamedTuple):
     """Whom the chain tells. None of them may raise."""
 
     changed: Callable[[Change], None]
-    invalid: Callable[[HeaderNode, Violation], None]
+    invalid: Callable[[HeaderNode, Invalid], None]
     """A block whose header was accepted breaks a rule."""
     header: Callable[[HeaderNode], None]
     """A header with more work than any other became known."""
@@ -93,7 +93,7 @@ class Chain:
         self._listener = listener
         self._checked: OrderedDict[BlockHash, CheckedBlock] = OrderedDict()
         self._checked_bytes = 0
-        self._verdicts: OrderedDict[BlockHash, Violation] = OrderedDict()
+        self._verdicts: OrderedDict[BlockHash, Invalid] = OrderedDict()
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
 
@@ -162,14 +162,13 @@ class Chain:
             self.add_headers([header])
             node = self.tree.get(header.hash)
             assert node is not None
-        elif node.status is Status.INVALID:
-            raise self._verdicts.get(node.hash) or Invalid(
-                Rule.BLOCK_KNOWN_INVALID, node.hash[::-1]
-            )
         if node.status is Status.STORED:
             return node
+        self._refuse_invalid(node)
         checked = await self._check(raw, node)
-        if node.status is Status.HEADER:  # somebody else may have brought it meanwhile
+        # Meanwhile somebody else may have brought it, or what it builds on turned out invalid.
+        self._refuse_invalid(node)
+        if node.status is Status.HEADER:
             self.archive.add_block(node, raw, len(checked.block.txs))
             self.tree.mark_stored(node)
             self.archive.note(node)
@@ -182,10 +181,17 @@ class Chain:
         """Like `accept_block`, and wait until it is known whether the block can be connected."""
         node = await self.accept_block(raw)
         await self.settled()
-        verdict = self._verdicts.get(node.hash)
-        if verdict is not None:
-            raise verdict
+        self._refuse_invalid(node)
         return node
+
+    def _refuse_invalid(self, node: HeaderNode) -> None:
+        """Raises: Invalid, if that is known of the block or of one that it builds on."""
+        if node.status is Status.INVALID:
+            verdict = self._verdicts.get(node.hash)
+            if verdict is None:
+                raise Invalid(Rule.BLOCK_KNOWN_INVALID, node.hash[::-1])
+            # A new one: an exception that is raised twice keeps what stood on both ways.
+            raise Invalid(verdict.rule, *verdict.data)
 
     async def settled(self) -> None:
         """Return when the tip is where it belongs."""
@@ -259,8 +265,7 @@ class Chain:
             try:
                 block = await self._attach(node, staging, signatures)
             except Violation as error:
-                # Premature or missing in a block is wrong for good: the block says where it stands.
-                self._condemn(node, Invalid(error.rule, *error.data))
+                self._condemn(node, error)
                 return True
             attached.append(Attached(node, block))
             verdicts.append(signatures)
@@ -329,12 +334,17 @@ class Chain:
 
     def _condemn(self, node: HeaderNode, violation: Violation) -> None:
         """Mark a block that breaks a rule, and all that builds on it, as invalid."""
+        if node.status is Status.INVALID:
+            return
         for marked in self.tree.mark_invalid(node):
             self.archive.note(marked)
-        self._verdicts[node.hash] = violation
+        # Premature or missing in a block is wrong for good: the block says where it stands. What is
+        # kept was never raised, or it would hold the whole block by its traceback.
+        verdict = Invalid(violation.rule, *violation.data)
+        self._verdicts[node.hash] = verdict
         while len(self._verdicts) > VERDICTS_MAX:
             self._verdicts.popitem(last=False)
-        self._listener.invalid(node, violation)
+        self._listener.invalid(node, verdict)
 
     # Writing
 
