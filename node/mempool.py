@@ -74,9 +74,9 @@ class Mempool:
         """Every entry in order of arrival, parents before their children."""
         return iter(self._graph.entries.values())
 
-    def ranked(self) -> Sequence[Entry]:
+    def ranked(self) -> Iterator[Entry]:
         """Every entry, best for a miner first."""
-        return self._graph.ranked()
+        return iter(self._graph.ranking)
 
     def ancestors(self, txid: Txid) -> list[Entry]:
         """The unconfirmed transactions that it builds on, in order of arrival."""
@@ -212,7 +212,9 @@ class Mempool:
         height = block.txs[0].body.expiry
         cost = 0
         alone: list[tuple[int, int]] = []
-        for tx in block.txs[1:]:
+        # While a node catches up, nothing waits, and blocks come by the hundred.
+        txs = block.txs[1:] if self._graph.entries else ()
+        for tx in txs:
             entry = self._graph.entries.get(tx.txid)
             if entry is None:
                 cost += len(tx.raw)
@@ -228,7 +230,7 @@ class Mempool:
             self._graph.confirm(entry)
             self._waiting.add(entry.fee, entry.cost, -1)
             self._emit(TxRemoved(entry.tx.txid, entry.tx.wtxid, Removal.CONFIRMED))
-        self._past.block_connected(cost, alone)
+        self._past.block_connected(cost if txs else len(block.raw), alone)
         self._floor.block_connected(self._clock())
 
     def block_disconnected(self, block: Block) -> None:

@@ -14,6 +14,8 @@ from consensus.hashes import AssetId
 from consensus.tx import BURN_LOCK, Body, Coin, Issue, Key, Reissue, Sha256, Tx
 from consensus.tx_rules import CheckedTx
 
+Rank = tuple[int, int]
+"""Negative mining score, then order of arrival."""
 _SCORE_SHIFT = 32
 _NO_CHANGES: Mapping[AssetId, int] = MappingProxyType({})
 # Memory, as measured with tracemalloc over many shapes, and a tenth for what the allocator wastes.
@@ -60,8 +62,8 @@ class Entry:
         self.descendant_fee = fee
         self.sequence = 0
         """Rank of arrival: parents have a lower one than their children."""
-        self.rank = (0, 0)
-        """What `mempool_graph` sorts by, best for a miner first."""
+        self.rank: Rank = (0, 0)
+        """Its place in the order in which a miner wants them; set while it is in the mempool."""
         self.is_in = False
         """Whether it is in the mempool at present."""
         self.size_bytes = (

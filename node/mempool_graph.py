@@ -14,11 +14,11 @@ from consensus.hashes import LockHash, Txid, Wtxid
 from consensus.tx import BURN_LOCK, Coin, Height, OutPoint
 from consensus.tx_rules import is_delayed
 from node.mempool_entry import Entry, ancestors_of, with_descendants
+from node.ranking import Ranking
 
 _STALE_MAX = 1_000
-"""How many outdated records an order may hold beside twice the live ones."""
+"""How many outdated records of worth are held beside twice the live ones."""
 _Worth = tuple[int, int, int, Entry]
-_rank = attrgetter("rank")
 _sequence = attrgetter("sequence")
 
 
@@ -39,8 +39,8 @@ class Graph:
         self._spenders: dict[OutPoint, Entry] = {}
         self._by_lock: dict[LockHash, set[Entry]] = {}
         self._sequence = 0
-        self._ranked: list[Entry] = []
-        self._ranked_version = 0
+        self.ranking = Ranking()
+        """Best for a miner first."""
         self._worth: list[_Worth] = []
         self._weighings = 0
 
@@ -103,10 +103,8 @@ class Graph:
                 self._weigh(ancestor)
         entry.rank = (-entry.mining_score, entry.sequence)
         self._weigh(entry)
-        self._ranked.append(entry)
+        self.ranking.add(entry)
         self.version += 1
-        if len(self._ranked) > 2 * len(self.entries) + _STALE_MAX:
-            self.ranked()  # on a node that never mines nobody else drops what has gone
 
     def confirm(self, entry: Entry) -> None:
         """Take out `entry`, which was mined; its children now spend a confirmed coin."""
@@ -117,10 +115,12 @@ class Graph:
         for child in entry.children:
             child.parents = tuple(parent for parent in child.parents if parent is not entry)
         for descendant in with_descendants(entry.children):
+            self.ranking.remove(descendant)
             descendant.ancestor_count -= 1
             descendant.ancestor_cost -= entry.cost
             descendant.ancestor_fee -= entry.fee
             descendant.rank = (-descendant.mining_score, descendant.sequence)
+            self.ranking.add(descendant)
         entry.children = ()
 
     def remove(self, roots: Iterable[Entry]) -> list[Entry]:
@@ -161,21 +161,11 @@ class Graph:
             if not ending:
                 del self.by_expiry[tx.body.expiry]
         self.contextual.discard(entry)
+        self.ranking.remove(entry)
         self.size_bytes -= entry.size_bytes
         self.cost -= entry.cost
         self.fees -= entry.fee
         self.version += 1
-
-    def ranked(self) -> list[Entry]:
-        """Every entry, best for a miner first. Not to be changed by the caller.
-
-        Sorting what was sorted before and has a few changes takes little more than a pass over it.
-        """
-        if self._ranked_version != self.version:
-            self._ranked = [entry for entry in self._ranked if entry.is_in]
-            self._ranked.sort(key=_rank)
-            self._ranked_version = self.version
-        return self._ranked
 
     def _weigh(self, entry: Entry) -> None:
         """Write down anew what the mempool would lose by dropping `entry`."""

@@ -8,24 +8,23 @@ are ranked anew.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from consensus.hashes import AssetId
 from consensus.params import AMOUNT_MAX
 from consensus.tx import Reissue
 from consensus.tx_rules import COST_PER_SIGCHECK
-from node.mempool_entry import Entry, ancestors_of, score, with_descendants
+from node.mempool_entry import Entry, Rank, ancestors_of, score, with_descendants
 
 MISSES_MAX = 500
 """Packages in a row that may not fit before the block counts as full."""
-_Rank = tuple[int, int]
 
 
 class Selection:
     """One choice, in the making. `chosen` holds parents before children."""
 
     def __init__(
-        self, ranked: Sequence[Entry], cost_max: int, supply: Callable[[AssetId], int]
+        self, ranked: Iterable[Entry], cost_max: int, supply: Callable[[AssetId], int]
     ) -> None:
         """`ranked`: every entry, best first. `supply`: of an asset before the block."""
         self.chosen: list[Entry] = []
@@ -39,7 +38,7 @@ class Selection:
         self._taken: set[Entry] = set()
         self._left: dict[Entry, tuple[int, int]] = {}
         """Fee and cost of those that lost an ancestor to the block, with what is left of them."""
-        self._renewed: list[tuple[_Rank, Entry]] = []
+        self._renewed: list[tuple[Rank, Entry]] = []
         self._misses = 0
 
     def run(self) -> None:
@@ -69,10 +68,10 @@ class Selection:
         if not self._is_stale(rank, entry):
             self._take(entry)
 
-    def _is_stale(self, rank: _Rank, entry: Entry) -> bool:
+    def _is_stale(self, rank: Rank, entry: Entry) -> bool:
         return entry in self._taken or rank != self._rank(entry)
 
-    def _rank(self, entry: Entry) -> _Rank:
+    def _rank(self, entry: Entry) -> Rank:
         fee, cost = self._left[entry]
         return -min(score(entry.fee, entry.cost), score(fee, cost)), entry.sequence
 

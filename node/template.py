@@ -42,9 +42,12 @@ class Choice:
         self.parent = parent
         self.version = version
         self.entries = tuple(entries)
-        self.txs = tuple(entry.tx for entry in entries)
         self.fees = sum(entry.fee for entry in entries)
         self.cost = sum(entry.cost for entry in entries)
+
+    @cached_property
+    def txs(self) -> tuple[Tx, ...]:
+        return tuple(entry.tx for entry in self.entries)
 
     @cached_property
     def others_root(self) -> bytes:

@@ -150,7 +150,7 @@ def check_consistent(mempool: Mempool) -> None:
     assert mempool.fees == sum(entry.fee for entry in entries)
     assert mempool.cost == sum(entry.cost for entry in entries)
     assert mempool.size_bytes == sum(entry.size_bytes for entry in entries)
-    ranked = mempool.ranked()
+    ranked = list(mempool.ranked())
     assert sorted(ranked, key=lambda e: position[e]) == entries
     scores = [entry.mining_score for entry in ranked]
     assert scores == sorted(scores, reverse=True)

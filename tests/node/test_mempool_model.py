@@ -32,6 +32,7 @@ from consensus.tx import (
 )
 from consensus.tx_rules import check_spend, check_tx, is_delayed
 from node.policy import Policy
+from node.selection import Selection
 from node.template import TemplateBuilder
 from tests.node.mempool_kit import Pool, check_consistent
 from tests.support.chain import ALICE, DAVE, coins_made, solve
@@ -219,6 +220,21 @@ class MempoolModel(RuleBasedStateMachine):
         pool.mempool.block_connected(chain.connect(block.raw))
         pool.mempool.tip_changed()
         assert self.waiting() == []
+
+    @rule(cost_max=st.integers(0, 8_000))
+    def choose_for_a_small_block(self, cost_max: int) -> None:
+        mempool = self.pool.mempool
+        selection = Selection(mempool.ranked(), cost_max, self.pool.chain.supply)
+        selection.run()
+        chosen = set(selection.chosen)
+        assert len(chosen) == len(selection.chosen)
+        assert sum(entry.cost for entry in chosen) == cost_max - selection.room <= cost_max
+        assert self.valid([entry.tx for entry in selection.chosen]) == [
+            entry.tx for entry in selection.chosen
+        ]
+        for entry in set(mempool.entries()) - chosen:
+            needed = {entry, *mempool.ancestors(entry.tx.txid)} - chosen
+            assert sum(other.cost for other in needed) > selection.room, "it would have fitted"
 
     # What holds at any time
 
