@@ -1,4 +1,4 @@
-"""A set that cannot grow without end."""
+"""What cannot grow without end, and what cannot happen without end."""
 
 from __future__ import annotations
 
@@ -39,3 +39,23 @@ class RecentSet(Generic[T]):
         for item in taken:
             del self._items[item]
         return taken
+
+
+class TokenBucket:
+    """Allows something so often in the long run, and `burst` times at once."""
+
+    def __init__(self, per_second: float, burst: float, now: float) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._left = burst
+        self._seen = now
+
+    def take(self, now: float) -> bool:
+        """Whether it is allowed once more."""
+        earned = (now - self._seen) * self._per_second
+        self._left = min(self._left + earned, self._burst)
+        self._seen = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True

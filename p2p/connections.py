@@ -214,7 +214,8 @@ class Connections:
         self.ended_sent += peer.bytes_sent
         self.ended_received += peer.bytes_received
         farewell = link.wire.farewell
-        log.info("%s: ended, %s %s", peer, reason, f"({farewell})" if farewell else "")
+        level = logging.INFO if link.ready_at is not None and not peer.is_inbound else logging.DEBUG
+        log.log(level, "%s: ended, %s %s", peer, reason, f"({farewell})" if farewell else "")
         now = self._clock.monotonic()
         if not peer.is_inbound:
             if Reason.SELF in (reason, farewell):

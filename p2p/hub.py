@@ -29,6 +29,7 @@ from p2p.actions import (
     SubmitTx,
 )
 from p2p.addrbook import Scope, load_book, scope_of
+from p2p.bounded import TokenBucket
 from p2p.config import NetworkConfig
 from p2p.connections import Connections
 from p2p.link import Link
@@ -41,6 +42,8 @@ from p2p.work import change_ledger
 
 TXS_SLICE = 8
 SAVE_INTERVAL_S = 600.0
+LOGGED_FAULTS_PER_S = 1.0
+LOGGED_FAULTS_BURST = 100.0
 CLOSE_S = 5.0
 """How long the end of the network may take before tasks are cancelled."""
 
@@ -74,6 +77,8 @@ class Hub:
         self._deferred: deque[LedgerAction] = deque()
         """What changes the ledger and was decided while the ledger told us of a change."""
         self._has_deferred = asyncio.Event()
+        # Who misbehaves on purpose does it often: that must not fill the disk.
+        self._log_budget = TokenBucket(LOGGED_FAULTS_PER_S, LOGGED_FAULTS_BURST, clock.monotonic())
         self._timer = asyncio.Event()
         self._sleeps_until = 0.0
 
@@ -226,7 +231,8 @@ class Hub:
     def _blame(self, link: Link, fault: Fault, detail: str) -> None:
         peer = link.peer
         score = peer.blame(fault, self._clock.monotonic())
-        log.info("%s: %s (%s), score %d", peer, fault, detail, score)
+        if self._log_budget.take(self._clock.monotonic()):
+            log.info("%s: %s (%s), score %d", peer, fault, detail, score)
         if score < SCORE_MAX:
             return
         is_local = scope_of(peer.endpoint.host) is Scope.LOOPBACK
@@ -269,7 +275,9 @@ class Hub:
         link.ready_at = self._clock.monotonic()
         if not peer.is_inbound:
             self._connections.dialer.on_ready(peer.endpoint, self._clock.now())
-        log.info("%s: ready, %s, height %d", peer, hello.agent.decode("ascii"), hello.height)
+        level = logging.DEBUG if peer.is_inbound else logging.INFO
+        agent = hello.agent.decode("ascii")
+        log.log(level, "%s: ready, %s, height %d", peer, agent, hello.height)
         return self._router.on_ready(peer, hello)
 
     # Tasks

@@ -18,6 +18,7 @@ import aiohttp
 from aiohttp import WSMessage, WSMsgType, hdrs, web
 
 from consensus.errors import DecodeError, Rule
+from p2p.bounded import TokenBucket
 from p2p.config import NetworkConfig
 from p2p.hub import Hub
 from p2p.messages import FRAME_BYTES_MAX, is_printable
@@ -57,8 +58,9 @@ class WebSocketWire:
         self.local = _endpoint(ws.get_extra_info("sockname"))
         self.farewell = ""
         self._is_closed = False
-        self._control_frames = CONTROL_FRAMES_BURST
-        self._control_at = clock.monotonic()
+        self._control_frames = TokenBucket(
+            CONTROL_FRAMES_PER_S, CONTROL_FRAMES_BURST, clock.monotonic()
+        )
 
     async def send(self, frame: bytes) -> None:
         await self._ws.send_bytes(frame)
@@ -87,11 +89,7 @@ class WebSocketWire:
 
     def _count_control_frame(self) -> None:
         """Raises: DecodeError, if there are too many."""
-        now = self._clock.monotonic()
-        earned = (now - self._control_at) * CONTROL_FRAMES_PER_S
-        self._control_frames = min(self._control_frames + earned, CONTROL_FRAMES_BURST) - 1
-        self._control_at = now
-        if self._control_frames < 0:
+        if not self._control_frames.take(self._clock.monotonic()):
             raise DecodeError(Rule.MALFORMED, "too many pings")
 
     async def close(self, reason: str) -> None:

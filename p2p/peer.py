@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from consensus.errors import DecodeError, Invalid, Rule, Violation
+from p2p.bounded import TokenBucket
 from p2p.messages import IDS, MESSAGES, Hello
 from p2p.ports import Endpoint
 
@@ -95,23 +96,6 @@ def score_of(fault: Fault, kind: ConnectionType) -> int:
     return SCORES[fault]
 
 
-class Budget:
-    """How many messages of each kind a peer may still send: a token bucket per kind."""
-
-    def __init__(self, now: float) -> None:
-        self._left = {number: float(kind.burst) for number, kind in MESSAGES.items()}
-        self._seen = dict.fromkeys(MESSAGES, now)
-
-    def take(self, message_id: int, now: float) -> bool:
-        """Whether one more message of that kind is within the budget."""
-        kind = MESSAGES[message_id]
-        earned = (now - self._seen[message_id]) * kind.per_minute / 60
-        left = min(self._left[message_id] + earned, float(kind.burst))
-        self._seen[message_id] = now
-        self._left[message_id] = left - 1 if left >= 1 else left
-        return left >= 1
-
-
 class Peer:
     """What is known of one connection beside the state of the planners."""
 
@@ -126,7 +110,10 @@ class Peer:
         self.hello: Hello | None = None
         self.nonce = b""
         """What we sent in our own hello."""
-        self.budget = Budget(monotonic)
+        self._budgets = {
+            number: TokenBucket(kind.per_minute / 60, kind.burst, monotonic)
+            for number, kind in MESSAGES.items()
+        }
         self.asked_addr = False
         self.gave_addr = False
         self.bytes_sent = 0
@@ -163,7 +150,8 @@ class Peer:
         return self.score(monotonic)
 
     def within_budget(self, message: Any, monotonic: float) -> bool:
-        return self.budget.take(IDS[type(message)], monotonic)
+        """Whether the peer may send one more message of this kind."""
+        return self._budgets[IDS[type(message)]].take(monotonic)
 
     def __str__(self) -> str:
         return f"peer {self.id} ({self.endpoint}, {self.kind})"
