@@ -83,6 +83,7 @@ class HashRate:
     """Hashes a second over the last minute."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
+        """`clock`: seconds that never go back."""
         self._clock = clock
         self._done: deque[tuple[float, int]] = deque()
         self._sum = 0
@@ -180,14 +181,13 @@ class Miner:
         bus: EventBus, clock: Callable[[], float], extranonces: Extranonces, processes: int = 1,
         pace_s: float = 1.0,
     ) -> None:  # fmt: skip
-        """`clock` gives seconds since 1970. `pace_s`: least time between two own blocks on a
+        """`clock`: seconds that never go back. `pace_s`: least time between two own blocks on a
         network of constant difficulty, where nothing else holds them back."""
         self._params = params
         self._payout = payout
         self._build = build
         self._submit = submit
         self._bus = bus
-        self._clock = clock
         self._extranonces = extranonces
         self._processes = processes
         self._pace_s = pace_s
@@ -279,7 +279,7 @@ class Miner:
                 continue
             # Blocks may not follow each other too closely. Where they were found faster than that,
             # their times run ahead of the clock, and others would not take the next one yet.
-            if template.time > self._clock() + self._params.future_s:
+            if template.time > template.now + self._params.future_s:
                 await asyncio.sleep(RETRY_S)
                 continue
             for worker in tuple(self._workers):

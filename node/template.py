@@ -64,6 +64,8 @@ class Template(msgspec.Struct, frozen=True):
     time: int
     """Seconds since 1970: now, or the earliest that is allowed."""
     time_min: int
+    now: int
+    """The clock when it was made."""
     choice: Choice
     value: int
     """Base units that the coinbase pays: subsidy and fees."""
@@ -140,6 +142,7 @@ class TemplateBuilder:
             bits=expected_bits(tip, self._tree.genesis, params),
             time=max(int(now), time_min),
             time_min=time_min,
+            now=int(now),
             choice=choice,
             value=min(params.subsidy_at(tip.height + 1) + choice.fees, AMOUNT_MAX),
             payout=payout,
