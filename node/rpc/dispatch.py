@@ -119,7 +119,9 @@ class Dispatcher(Generic[Node]):
             outcome = await self._call(call, role, left)
             if not call.is_notification:
                 answers.append(_body_old(outcome, call.id))
-                left -= len(outcome.result)
+                # One that was too large ends it: to make such answers costs more than to refuse them.
+                is_over = outcome.error is not None and outcome.error.code is Code.TOO_LARGE
+                left = 0 if is_over else left - len(outcome.result)
             await asyncio.sleep(0)  # others may have waited for the length of a whole batch
         if not answers:
             return Reply(_NO_ANSWER, b"")

@@ -31,8 +31,8 @@ from node.rpc.params import PAGE, Addresses
 from node.rpc.ports import Node
 from node.rpc.shapes import address_of, script_hex, split_outpoint
 
-FETCHED = 64
-"""Rows of one lock that are read ahead while the histories of several are merged."""
+FETCHED = 1_000
+"""Rows of history that are read at once, divided among the locks whose histories are merged."""
 READ_PER_TURN = 50
 MEMPOOL_ROWS_MAX = 10_000
 _HISTORY_PLACE_BYTES = 8
@@ -129,7 +129,7 @@ async def _immature(node: Node, lock: LockHash, tip: HeaderNode) -> int:
     first = max(0, tip.height + 2 - COINBASE_MATURITY)
     after = first.to_bytes(4, "big")
     found = 0
-    for number, entry in enumerate(_history(node, lock, after), 1):
+    for number, entry in enumerate(_history(node, lock, after, FETCHED), 1):
         if number % READ_PER_TURN == 0:
             await asyncio.sleep(0)
             if ledger.tip is not tip:
@@ -196,12 +196,12 @@ def _show_utxo(node: Node, spent: OutPoint, coin: Coin) -> dict[str, Json]:
     return shown
 
 
-def _history(node: Node, lock: LockHash, after: bytes) -> Iterator[HistoryEntry]:
-    """Confirmed history of a lock, oldest first, read a little ahead."""
+def _history(node: Node, lock: LockHash, after: bytes, ahead: int) -> Iterator[HistoryEntry]:
+    """Confirmed history of a lock, oldest first, `ahead` entries read at once."""
     while True:
-        rows = node.ledger.history(lock, after, FETCHED)
+        rows = node.ledger.history(lock, after, ahead)
         yield from rows
-        if len(rows) < FETCHED:
+        if len(rows) < ahead:
             return
         after = rows[-1].cursor
 
@@ -217,8 +217,10 @@ class _TxHistory(NamedTuple):
 def _merged(node: Node, locks: tuple[LockHash, ...], after: bytes) -> Iterator[_TxHistory]:
     """Confirmed transactions that touch any of `locks`, oldest first."""
 
+    ahead = 2 + FETCHED // len(locks)
+
     def tagged(lock: LockHash) -> Iterator[tuple[bytes, LockHash, HistoryEntry]]:
-        return ((entry.cursor, lock, entry) for entry in _history(node, lock, after))
+        return ((entry.cursor, lock, entry) for entry in _history(node, lock, after, ahead))
 
     rows = heapq.merge(*[tagged(lock) for lock in locks], key=lambda row: row[:2])
     for place, group in groupby(rows, lambda row: row[0][:_HISTORY_PLACE_BYTES]):

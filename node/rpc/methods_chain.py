@@ -12,7 +12,7 @@ from consensus.header_tree import HeaderNode, Status
 from consensus.params import NETWORKS, UINT32_MAX, Params
 from consensus.tx import NATIVE, Coin, Tx, identify, outpoint
 from node.rpc.errors import Code, RpcError
-from node.rpc.json import Json, amount
+from node.rpc.json import Json, amount, fragment
 from node.rpc.params import Also, Bounds, HashOrHeight, Verbosity
 from node.rpc.ports import Node
 from node.rpc.shapes import (
@@ -25,7 +25,7 @@ from node.rpc.shapes import (
     show_worth,
 )
 
-TXS_PER_TURN = 50
+TXS_PER_TURN = 20
 """Transactions shown before others get a turn."""
 TIPS_MAX = 100
 ASSETS_SHOWN_MAX = 10_000
@@ -157,7 +157,7 @@ async def getblock(
             txs.append(to_text(tx.txid))
             continue
         coins = undo[len(txs) - 1] if undo is not None and txs else None
-        txs.append(show_tx(tx, node.ledger.params, coins))
+        txs.append(fragment(show_tx(tx, node.ledger.params, coins)))
     shown = show_header(node.ledger, at)
     sizes = {"size": len(raw), "strippedsize": len(raw), "weight": WEIGHT_PER_COST * cost}
     return shown | sizes | {"cost": cost, "tx": txs}

@@ -34,7 +34,7 @@ class Limits(msgspec.Struct, frozen=True):
     body_bytes: int = 16 << 20
     """A request. The largest block in hex takes half of it."""
     connections: int = 256
-    calls: int = 64
+    calls: int = 32
     """Requests worked on at once."""
     first_request_s: float = 30
     """Time from the connection to the end of the first request's headers."""

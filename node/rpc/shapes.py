@@ -8,6 +8,7 @@ are measured, `weight` four times that.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import assert_never
 
 from consensus.address import encode_address
@@ -42,6 +43,7 @@ from node.rpc.json import Json, amount
 LOCK_PREFIX = "5120"
 """A lock as a script: witness version 1 and 32 bytes, as addresses encode it."""
 WEIGHT_PER_COST = 4
+ADDRESSES_KEPT = 20_000
 _SIGNATURE_ITEM = 65
 _DIFFICULTY_ONE = target_of(0x1D00FFFF)
 
@@ -51,8 +53,14 @@ def script_hex(lock: LockHash) -> str:
     return LOCK_PREFIX + lock.hex()
 
 
+@lru_cache(ADDRESSES_KEPT)
+def _encode_address(hrp: bytes, lock: LockHash) -> str:
+    return encode_address(hrp.decode(), lock)
+
+
 def address_of(lock: LockHash, network: Params) -> str:
-    return encode_address(network.hrp.decode(), lock)
+    # The same few addresses fill most answers, and each takes a hundred microseconds to write.
+    return _encode_address(network.hrp, lock)
 
 
 def show_script(lock: LockHash, network: Params) -> dict[str, Json]:

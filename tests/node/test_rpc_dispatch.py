@@ -51,7 +51,12 @@ def fail(node: object, kind: str) -> json.Json:
     }[kind]
 
 
+WORKED: list[int] = []
+"""Sizes that `large` was asked for."""
+
+
 def large(node: object, size: int) -> json.Json:
+    WORKED.append(size)
     return "x" * size
 
 
@@ -201,8 +206,10 @@ def test_an_answer_that_is_too_large_becomes_an_error(monkeypatch: pytest.Monkey
 
 def test_a_batch_stops_working_once_its_answer_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "ANSWER_BYTES_MAX", 1_000)
+    WORKED.clear()
     _, answer = ask([call("large", 600)] * 5 + [call("get_data")])
-    assert [bool(one["error"]) for one in answer] == [False, True, True, True, True, False]
+    assert [bool(one["error"]) for one in answer] == [False, True, True, True, True, True]
+    assert len(WORKED) == 2  # the rest was refused before any work
     _, answer = ask([call("large", 998)] * 3)
     assert [one["error"] and one["error"]["code"] for one in answer] == [None, -32002, -32002]
 
