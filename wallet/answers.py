@@ -6,6 +6,7 @@ are verified by hash, and signatures commit to every coin.
 
 from __future__ import annotations
 
+from decimal import Decimal, InvalidOperation
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -21,6 +22,7 @@ from wallet.amounts import NATIVE_DECIMALS, parse_rate
 from wallet.errors import NodeError
 
 T = TypeVar("T")
+_EXPONENT_MAX = 20
 
 
 class Node(Protocol):
@@ -221,7 +223,15 @@ async def fetch_tx(node: Node, txid: Txid) -> Tx:
 async def fee_rate(node: Node, blocks: int) -> int | None:
     """Base units per 1 000 cost to be mined within `blocks`; None if the node has no estimate."""
     estimate = await ask(node, FeeEstimate, "estimatesmartfee", blocks)
-    return None if estimate.feerate is None else parse_rate(str(estimate.feerate))
+    if estimate.feerate is None:
+        return None
+    try:
+        rate = Decimal(estimate.feerate)  # a JSON number may have an exponent
+    except InvalidOperation:
+        raise NodeError("the node answered estimatesmartfee with no number") from None
+    if not rate.is_finite() or abs(rate.adjusted()) > _EXPONENT_MAX:
+        raise NodeError("the node answered estimatesmartfee with an absurd number")
+    return parse_rate(f"{rate:f}")
 
 
 def native_info(params: Params) -> AssetInfo:

@@ -18,6 +18,9 @@ from wallet.errors import WalletError
 
 BOOK_VERSION = 1
 NAME_MAX = 64
+LABEL_MAX = 200
+SENT_MAX = 10_000
+"""Transactions that are remembered; the oldest go first, when they have long been mined."""
 
 
 class SharedLock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,6 +95,9 @@ class Book(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     accounts: list[WatchedAccount] = []
     sent: list[Sent] = []
 
+    def __repr__(self) -> str:  # keeps the words out of whatever prints this
+        return f"Book({self.network!r})"
+
     def advance(self, chain: int, index: int) -> None:
         """Note that the keys of `chain` below `index` are in use."""
         indexes = list(self.next_index)
@@ -105,6 +111,7 @@ class Book(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         """Note a transaction that is about to be sent."""
         self.forget_sent(entry.txid)
         self.sent.append(entry)
+        del self.sent[:-SENT_MAX]
 
     def forget_sent(self, txid: Txid) -> None:
         """Drop a transaction that no node took."""
@@ -129,6 +136,13 @@ class Book(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         if name in {*self.watched_names(), *(entry.name for entry in self.shared)}:
             raise WalletError(f"the name {name!r} is taken")
         return name
+
+
+def check_label(label: str) -> str:
+    """Raises: WalletError."""
+    if len(label) > LABEL_MAX or not label.isprintable():
+        raise WalletError(f"a label has at most {LABEL_MAX} printable characters")
+    return label
 
 
 _DECODER = msgspec.msgpack.Decoder(Book)

@@ -213,7 +213,8 @@ def _with_change(
     change_lock: LockHash, fee: Fee, change_fee: int, rng: random.Random,
 ) -> Draft:  # fmt: skip
     """`rest` is what the native inputs bring beyond the payments."""
-    with_native = {**change, NATIVE: AMOUNT_MAX}
+    # `rest` stands for the change, which is less and so not longer.
+    with_native = {**change, NATIVE: max(rest, 1)}
     left = rest - fee.of(_cost(request, inputs, with_native, change_lock))
     if left > max(change_fee, DUST_UNITS):
         change = {**change, NATIVE: left}

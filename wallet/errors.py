@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def printable(text: str) -> str:
+    """`text` without control characters, which could repaint a terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 class WalletError(Exception):
     """The text is one clear line: what is wrong and, where there is one, the remedy.
 

@@ -15,6 +15,7 @@ Source: docs/wallet.md, "The wallet file"; RFC 9106 (Argon2id), RFC 8439 (ChaCha
 from __future__ import annotations
 
 import struct
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +36,7 @@ _NONCE_BYTES = 12
 _TAG_BYTES = 16
 _HEADER_BYTES = _FIXED.size + _SALT_BYTES + _NONCE_BYTES
 FILE_BYTES_MAX = 64 * 1024 * 1024
+PAYLOAD_BYTES_MAX = FILE_BYTES_MAX - _HEADER_BYTES - _TAG_BYTES
 
 Entropy = Callable[[int], bytes]
 """Answers with that many random bytes, fit for keys."""
@@ -73,6 +75,8 @@ class Keystore:
 
         Raises: WalletError.
         """
+        if len(payload) > PAYLOAD_BYTES_MAX:  # such a file could not be opened again
+            raise WalletError(f"{self.path}: the wallet has grown too large; nothing was saved")
         sealed = self._seal(payload)
         if self.path.exists():
             write_file(self.backup_path, read_file(self.path, FILE_BYTES_MAX))
@@ -164,4 +168,6 @@ def _stretch(passphrase: str, salt: bytes, cost: Cost) -> bytes:
         raise WalletError(
             "this build of the cryptography package lacks Argon2id; install it as a wheel"
         ) from None
-    return kdf.derive(passphrase.encode("utf-8"))
+    # One form of what looks the same, whatever keyboard it was typed on (as BIP39 does it).
+    normal = unicodedata.normalize("NFKD", passphrase)
+    return kdf.derive(normal.encode("utf-8", "surrogateescape"))

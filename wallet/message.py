@@ -32,6 +32,17 @@ def message_digest(address: str, path: Path, text: str) -> bytes:
     return hash_message(encode((address.encode("ascii"), path, text.encode("utf-8"))))
 
 
+def check_text(text: str) -> str:
+    """Raises: WalletError for what is no Unicode text."""
+    try:
+        size = len(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise WalletError("the text of a message must be UTF-8") from None
+    if size > MESSAGE_BYTES_MAX:
+        raise WalletError(f"the text of a message has at most {MESSAGE_BYTES_MAX} bytes")
+    return text
+
+
 def sign_message(address: str, lock: Lock, text: str, secret_of: SecretOf) -> str:
     """The signature as base64. Raises: WalletError if the wallet's keys do not suffice."""
     items: dict[Path, bytes] = {}

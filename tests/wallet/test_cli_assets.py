@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from consensus.asset import authority_id
-from consensus.hashes import AssetId, from_text
+from consensus.hashes import AssetId, from_text, to_text
 from tests.support.rpc_node import ToyNode
 from tests.support.wallet_cli import Tael
 
@@ -111,11 +111,23 @@ def test_node_that_lies_about_decimals_is_caught(node: ToyNode, alice: Tael) -> 
     assert "lies about the definition" in alice.fails("balance")
 
 
-def test_waiting_units_of_a_new_asset_stand_in_base_units(node: ToyNode, alice: Tael) -> None:
-    asset = alice.json("issue", "GOLD", "100", "--decimals", "2", "--yes")["asset"]
-    assert alice.balance(asset)["unconfirmed"] == 10_000
-    (row,) = [row for row in alice.json("balance")["assets"] if row["asset"] == asset]
-    assert row["decimals"] == 0
+def _row(wallet: Tael, asset: str) -> dict[str, object]:
+    (row,) = [row for row in wallet.json("balance")["assets"] if row["asset"] == asset]
+    return dict(row)
+
+
+def test_waiting_units_of_a_new_asset_have_a_name_for_the_issuer_only(
+    node: ToyNode, alice: Tael, bob: Tael
+) -> None:
+    address = bob.json("address")["address"]
+    args = ("issue", "GOLD", "100", "--decimals", "2", "--to", address, "--reissuable", "--yes")
+    asset = alice.json(*args)["asset"]
+    authority = to_text(authority_id(AssetId(from_text(asset))))
+    assert _row(alice, authority)["ticker"] == "GOLD*"
+    row = _row(bob, asset)
+    assert (row["decimals"], row["unconfirmed"]) == (0, {"amount": "10000", "units": 10_000})
+    node.mine()
+    assert _row(bob, asset)["confirmed"] == {"amount": "100.00", "units": 10_000}
 
 
 @pytest.mark.parametrize(

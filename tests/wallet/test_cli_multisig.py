@@ -228,3 +228,13 @@ def test_lock_with_a_way_out_by_time_is_spent_alone_when_old(
     node.mine(4)
     sent = wallet.json("multisig", "send", file, "--yes")
     assert [to_text(txid) for txid in node.mempool] == [sent["txid"]]
+
+
+def test_cosigner_without_a_node_signs(
+    node: ToyNode, board: tuple[Tael, Tael, Tael], bob: Tael
+) -> None:
+    first, second, _ = board
+    file = propose(first, "p.json", bob.json("address")["address"], "1")
+    first.run("multisig", "sign", file, "--yes")
+    offline = ("--rpc", "http://127.0.0.1:1")
+    assert second.json("multisig", "sign", file, "--yes", *offline)["complete"] is True

@@ -113,6 +113,8 @@ def test_wrong_rpc_address_is_one_line(bob: Tael, url: str) -> None:
         ("getaddressmempool", {"entries": [{"satoshis": 1.5}]}),
         ("getblockchaininfo", "yes"),
         ("estimatesmartfee", {"feerate": "cheap"}),
+        ("estimatesmartfee", {"feerate": -1}),
+        ("estimatesmartfee", {"feerate": "1e999999999"}),
     ],
 )
 def test_answer_of_an_unknown_shape_is_one_line(

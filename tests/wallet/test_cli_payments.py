@@ -273,3 +273,38 @@ def test_burning_by_mistake_is_visible_as_destroyed(node: ToyNode, alice: Tael) 
 def test_mined_coins_of_dave_are_not_ours(node: ToyNode, bob: Tael) -> None:
     node.mine(1, DAVE.lock)
     assert bob.balance()["immature"] == 0
+
+
+def test_estimate_of_the_node_that_is_far_too_high_is_not_followed(
+    node: ToyNode, alice: Tael, bob: Tael
+) -> None:
+    address = bob.json("address")["address"]
+    node.overrides["estimatesmartfee"] = {"feerate": 0.5, "blocks": 6}
+    assert "very much" in alice.fails("send", address, "1", "--yes")
+    sent = alice.json("send", address, "1", "--yes", "--fee-rate", "0.00001")
+    assert sent["fee"]["units"] < 1_000
+
+
+def test_estimate_of_the_node_is_the_default_rate(node: ToyNode, alice: Tael, bob: Tael) -> None:
+    address = bob.json("address")["address"]
+    node.overrides["estimatesmartfee"] = {"feerate": 0.00003, "blocks": 6}
+    sent = alice.json("send", address, "1", "--yes")
+    assert sent["fee"]["units"] == 3 * sent["cost"]
+
+
+def test_payment_that_no_node_knows_is_told_of(node: ToyNode, alice: Tael, bob: Tael) -> None:
+    sent = alice.json("send", bob.json("address")["address"], "1", "--yes")
+    node.mempool.clear()
+    (lost,) = alice.json("history")["unknown"]
+    assert lost["txid"] == sent["txid"]
+    assert "not known to the node" in alice.run("history")
+
+
+def test_text_that_would_repaint_the_terminal_is_shown_harmless(
+    node: ToyNode, alice: Tael, bob: Tael
+) -> None:
+    memo = "0x" + b"\x1b[2J[red]".hex()
+    alice.run("send", bob.json("address")["address"], "1", "--memo", memo, "--yes")
+    assert "\ufffd[2J[red]" in bob.run("history")
+    node.faults["getblockchaininfo"] = RpcFault(-1, "\x1b[31mboo")
+    assert "\x1b" not in alice.fails("balance")

@@ -195,3 +195,8 @@ def test_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(WalletError, match="cannot be written: No space left on device"):
         keystore.save(b"new")
     assert reads(tmp_path / "w") == PAYLOAD
+
+
+def test_passphrase_is_the_same_however_its_accents_are_typed(tmp_path: Path) -> None:
+    create_keystore(tmp_path / "w", "caf\u00e9", PAYLOAD, CHEAP, entropy)
+    assert reads(tmp_path / "w", "cafe\u0301") == PAYLOAD

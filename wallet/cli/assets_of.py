@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from consensus.asset import asset_id, authority_id
 from consensus.hashes import AssetId, from_text, to_text
 from consensus.params import Params
-from consensus.tx import NATIVE
+from consensus.tx import NATIVE, AssetDefinition, Issue
 from wallet.answers import AssetInfo, Node, fetch_asset, native_info
+from wallet.book import Book
 from wallet.errors import RpcError, WalletError
 
 ID_LENGTH = 64
@@ -15,19 +17,48 @@ Assets = Mapping[AssetId, AssetInfo]
 
 
 async def asset_infos(
-    node: Node, params: Params, assets: Iterable[AssetId]
+    node: Node, params: Params, book: Book, assets: Iterable[AssetId]
 ) -> dict[AssetId, AssetInfo]:
-    """What the node knows of `assets`; the native coin is always among them.
+    """What the node and the wallet know of `assets`; the native coin is always among them.
 
-    An asset whose first issue is not in a block yet has no name: its amounts stand in base units.
+    A stranger's asset whose first issue is not in a block yet has no name: its amounts stand in base
+    units.
     """
     infos = {NATIVE: native_info(params)}
     for asset in assets:
-        if asset not in infos:
-            try:
-                infos[asset] = await fetch_asset(node, asset)
-            except RpcError:
-                infos[asset] = AssetInfo(asset, to_text(asset)[:8] + "…", 0)
+        if asset in infos:
+            continue
+        try:
+            infos[asset] = await fetch_asset(node, asset)
+        except RpcError:
+            infos[asset] = _own_issues(book).get(asset) or unnamed(asset)
+    return infos
+
+
+def unnamed(asset: AssetId) -> AssetInfo:
+    """An asset of which nothing but the id is known."""
+    return AssetInfo(asset, to_text(asset)[:8] + "…", 0)
+
+
+def new_infos(asset: AssetId, definition: AssetDefinition) -> dict[AssetId, AssetInfo]:
+    """An asset that is being made, and its authority coin."""
+    ticker = definition.ticker.decode("ascii", "replace")
+    authority = authority_id(asset)
+    return {
+        asset: AssetInfo(asset, ticker, definition.decimals, definition),
+        authority: AssetInfo(authority, f"{ticker}*", 0, None, asset),
+    }
+
+
+def _own_issues(book: Book) -> dict[AssetId, AssetInfo]:
+    """The assets that the wallet itself has issued, also if no block holds them yet."""
+    infos: dict[AssetId, AssetInfo] = {}
+    for sent in book.sent:
+        body = sent.tx().body
+        for entry in body.issuances:
+            if isinstance(entry, Issue):
+                asset = asset_id(body.inputs[entry.input_index], entry.definition)
+                infos |= new_infos(asset, entry.definition)
     return infos
 
 
@@ -61,4 +92,4 @@ def asset_by_id(text: str) -> AssetId | None:
 
 def described(asset: AssetId, infos: Assets) -> AssetInfo:
     """What is known of `asset`; at least its id."""
-    return infos.get(asset) or AssetInfo(asset, to_text(asset)[:8] + "…", 0)
+    return infos.get(asset) or unnamed(asset)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from consensus.asset import authority_id, check_definition
 from consensus.errors import Invalid
@@ -15,7 +16,7 @@ from consensus.tx import BURN_LOCK, NATIVE, AssetDefinition, TxOut
 from wallet.amounts import parse_amount
 from wallet.build import MoreOf, NewAsset, Request, Shortage
 from wallet.cli.app import App, Wallet
-from wallet.cli.assets_of import asset_by_id, described, find_asset
+from wallet.cli.assets_of import asset_by_id, described, find_asset, new_infos
 from wallet.cli.options import Command
 from wallet.cli.send import memo_bytes, with_expiry
 from wallet.cli.spend import SpendOptions, expiry_of, gather, spend, spend_options
@@ -47,6 +48,20 @@ def _terms_hash(path: str | None) -> bytes:
     return hashlib.sha256(read_file(Path(path).expanduser(), _TERMS_BYTES_MAX)).digest()
 
 
+def _definition(
+    ticker: str, name: str, decimals: int, terms: bytes, reissuable: bool
+) -> AssetDefinition:
+    """Raises: WalletError, naming the rule that is broken."""
+    try:
+        definition = AssetDefinition(ticker.encode(), name.encode(), decimals, terms, reissuable)
+        check_definition(definition)
+    except Invalid as violation:
+        raise WalletError(f"not a valid asset: {violation.rule}") from None
+    except UnicodeEncodeError:
+        raise WalletError("not a valid asset: ticker and name must be text") from None
+    return definition
+
+
 @click.command("issue", cls=Command)
 @click.argument("ticker")
 @click.argument("amount")
@@ -66,13 +81,7 @@ def issue(
     Without --reissuable its id itself proves that there will never be more.
     """
     chosen = SpendOptions(**options)
-    definition = AssetDefinition(
-        ticker.encode(), (name or ticker).encode(), decimals, _terms_hash(terms), reissuable
-    )
-    try:
-        check_definition(definition)
-    except Invalid as violation:
-        raise WalletError(f"not a valid asset: {violation.rule}") from None
+    definition = _definition(ticker, name or ticker, decimals, _terms_hash(terms), reissuable)
     units = parse_amount(amount, decimals)
     target = None if to is None else app.decode_address(to)
     with app.open_wallet() as wallet:
@@ -85,6 +94,8 @@ def issue(
             payments.append(TxOut(authority_id(new.asset), 1, place.lock_hash))
         wallet.book.advance(RECEIVE, wallet.book.next_index[RECEIVE] + 1)
         request = Request(tuple(payments), (origin,), (new,), expiry_of(chosen, gathered.info))
+        infos = {**gathered.infos, **new_infos(new.asset, definition)}
+        gathered = msgspec.structs.replace(gathered, infos=infos)
         spend(app, wallet, request, gathered, chosen, note={"asset": to_text(new.asset)})
 
 

@@ -7,7 +7,7 @@ import click
 from wallet.cli.app import App
 from wallet.cli.options import Command
 from wallet.errors import WalletError
-from wallet.message import sign_message, verify_message
+from wallet.message import check_text, sign_message, verify_message
 
 
 @click.command("sign-message", cls=Command)
@@ -16,6 +16,7 @@ from wallet.message import sign_message, verify_message
 @click.pass_obj
 def sign(app: App, address: str, text: str) -> None:
     """Sign TEXT with the keys of ADDRESS, to prove that you own it."""
+    check_text(text)
     lock_hash = app.decode_address(address)
     with app.open_wallet() as wallet:
         place = wallet.keyring.places().get(lock_hash)
@@ -36,6 +37,7 @@ def sign(app: App, address: str, text: str) -> None:
 @click.pass_obj
 def verify(app: App, address: str, signature: str, text: str) -> None:
     """Check that the owner of ADDRESS signed TEXT. Needs neither wallet nor node."""
+    check_text(text)
     lock_hash = app.decode_address(address)
     canonical = app.address(lock_hash)
     if not verify_message(canonical, lock_hash, text, signature):

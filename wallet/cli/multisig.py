@@ -10,9 +10,9 @@ import click
 from consensus.codec import encode
 from consensus.hashes import to_text
 from consensus.locks import lock_hash
-from consensus.tx import BURN_LOCK, NATIVE, Key, Lock, Path, Threshold
+from consensus.tx import NATIVE, Key, Lock, Path, Threshold
 from consensus.tx_rules import check_tx
-from wallet.answers import ChainInfo, next_context
+from wallet.answers import ChainInfo, native_info, next_context
 from wallet.book import Sent, SharedLock, SpentCoin
 from wallet.build import build
 from wallet.cli.app import App, Wallet
@@ -31,7 +31,7 @@ from wallet.cli.spend import (
     submit,
 )
 from wallet.client import Client
-from wallet.errors import WalletError
+from wallet.errors import NodeError, WalletError
 from wallet.files import read_file, write_file
 from wallet.keys import COSIGN, is_pubkey
 from wallet.partial import FILE_BYTES_MAX, Partial, combine, decode_partial, encode_partial
@@ -148,7 +148,7 @@ def propose(
         entry = wallet.book.shared_by_name(name)
         gathered = gather(app, wallet)
         coins = gathered.coins(name)
-        fee = fee_of(chosen, gathered.rate, gathered.infos[NATIVE].decimals)
+        fee = fee_of(chosen, gathered.rate)
         request = payments_of(app, found, gathered, asset, memo, coins, fee)
         request = with_expiry(request, expiry_of(chosen, gathered.info))
         draft = build(request, coins, lock_hash(entry.lock), fee, app.env.rng)
@@ -211,15 +211,22 @@ def _print_partial(app: App, wallet: Wallet, partial: Partial, infos: Assets, pa
     app.out.line(f"  Signatures per input: {', '.join(map(str, counts))} ({state})")
 
 
-def _names(app: App, partial: Partial) -> Assets:
-    """What the assets in a file are called, asked from the node."""
+def _names(app: App, wallet: Wallet, partial: Partial) -> Assets:
+    """What the assets in a file are called. The node is asked only if there are any: who signs on a
+    machine without one sees their ids."""
 
     async def work(client: Client, info: ChainInfo, say: Say) -> Assets:
-        assets = {entry.coin.asset for entry in partial.inputs}
-        assets |= {output.asset for output in partial.body.outputs if output.lock != BURN_LOCK}
-        return await asset_infos(client, app.params, assets)
+        return await asset_infos(client, app.params, wallet.book, assets)
 
-    return app.ask_node(work)
+    assets = {output.asset for output in partial.body.outputs}
+    native: Assets = {NATIVE: native_info(app.params)}
+    if assets <= {NATIVE}:
+        return native
+    try:
+        return app.ask_node(work)
+    except NodeError as error:
+        click.echo(f"warning: amounts of assets stand in base units: {error}", err=True)
+        return native
 
 
 @multisig.command("show")
@@ -229,7 +236,7 @@ def show(app: App, file: str) -> None:
     """What the transaction in FILE does, and how far it is signed."""
     with app.open_wallet() as wallet:
         partial = _load(app, wallet, file)
-        _show_partial(app, wallet, partial, _names(app, partial), file)
+        _show_partial(app, wallet, partial, _names(app, wallet, partial), file)
 
 
 @multisig.command("sign")
@@ -241,7 +248,7 @@ def sign(app: App, file: str, out: str | None, yes: bool) -> None:
     """Add the signatures of this wallet to FILE, after showing what it does."""
     with app.open_wallet() as wallet:
         partial = _load(app, wallet, file)
-        infos = _names(app, partial)
+        infos = _names(app, wallet, partial)
         if not app.settings.json:
             _print_partial(app, wallet, partial, infos, file)
         app.confirm("Sign it?", yes)
@@ -265,7 +272,7 @@ def combine_files(app: App, files: tuple[str, ...], out: str) -> None:
     with app.open_wallet() as wallet:
         partial = combine([_load(app, wallet, file) for file in files])
         write_file(FilePath(out).expanduser(), encode_partial(partial))
-        _show_partial(app, wallet, partial, _names(app, partial), out)
+        _show_partial(app, wallet, partial, _names(app, wallet, partial), out)
 
 
 @multisig.command("send")
@@ -279,7 +286,7 @@ def send(app: App, file: str, yes: bool) -> None:
 
         async def work(client: Client, info: ChainInfo, say: Say) -> tuple[ChainInfo, Assets]:
             assets = {output.asset for output in partial.body.outputs}
-            return info, await asset_infos(client, app.params, assets)
+            return info, await asset_infos(client, app.params, wallet.book, assets)
 
         info, infos = app.ask_node(work)
         tx = finish(partial.body, partial.inputs, partial.signatures, next_context(info))

@@ -9,7 +9,7 @@ import click
 
 from consensus.errors import Violation
 from wallet.cli.app import App
-from wallet.errors import WalletError
+from wallet.errors import WalletError, printable
 
 
 class _Common(NamedTuple):
@@ -66,7 +66,7 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except (WalletError, Violation) as error:
-            raise click.ClickException(str(error)) from None
+            raise click.ClickException(printable(str(error))) from None
 
 
 class Group(click.Group):

@@ -14,6 +14,7 @@ from rich.table import Table
 from consensus.hashes import to_text
 from wallet.amounts import display_amount, format_amount
 from wallet.answers import AssetInfo
+from wallet.errors import printable
 
 _WIDTH = 1_000
 """Wider than any row: a terminal wraps what is too long, but no address is ever cut."""
@@ -29,7 +30,7 @@ class Output:
     def result(self, data: Mapping[str, Any], text: Callable[[], None]) -> None:
         """Print `data` as JSON, or else call `text`, which prints for people."""
         if self.as_json:
-            click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+            click.echo(json.dumps(data, indent=2))
         else:
             text()
 
@@ -54,11 +55,6 @@ class Output:
 def _plain(text: str) -> str:
     """Printable text without rich's markup: labels and memos are other people's words."""
     return printable(text).replace("[", r"\[")
-
-
-def printable(text: str) -> str:
-    """`text` without control characters, which could repaint a terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def amount_data(units: int, decimals: int) -> dict[str, Any]:

@@ -12,14 +12,13 @@ from consensus.codec import decode_canonical, decoder_of
 from consensus.errors import Violation
 from consensus.locks import lock_hash
 from consensus.tx import Lock
-from wallet.book import SharedLock, WatchedAccount, WatchedAddress
+from wallet.book import SharedLock, WatchedAccount, WatchedAddress, check_label
 from wallet.cli.app import App, Wallet
 from wallet.cli.options import Command
 from wallet.errors import WalletError
 from wallet.keys import CHANGE, RECEIVE, Account
 from wallet.tracked import GAP_LIMIT
 
-LABEL_MAX = 200
 _LOCK = decoder_of(Lock)
 
 
@@ -47,7 +46,7 @@ def address(app: App, new: bool, label: str | None, qr: bool) -> None:
                 err=True,
             )
         if label is not None:
-            book.labels[text] = _check_label(label)
+            book.labels[text] = check_label(label)
         if index >= book.next_index[RECEIVE] or label is not None:
             book.advance(RECEIVE, index + 1)
             wallet.save()
@@ -64,12 +63,6 @@ def address(app: App, new: bool, label: str | None, qr: bool) -> None:
         app.out.result(data, show)
 
 
-def _check_label(label: str) -> str:
-    if len(label) > LABEL_MAX or not label.isprintable():
-        raise WalletError(f"a label has at most {LABEL_MAX} printable characters")
-    return label
-
-
 @click.command("label", cls=Command)
 @click.argument("address")
 @click.argument("text")
@@ -79,7 +72,7 @@ def label(app: App, address: str, text: str) -> None:
     with app.open_wallet() as wallet:
         app.decode_address(address)
         if text:
-            wallet.book.labels[address] = _check_label(text)
+            wallet.book.labels[address] = check_label(text)
         else:
             wallet.book.labels.pop(address, None)
         wallet.save()

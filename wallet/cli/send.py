@@ -103,7 +103,7 @@ def send(
         app.decode_address(address)  # before the passphrase is asked for
     with app.open_wallet() as wallet:
         gathered = gather(app, wallet)
-        fee = fee_of(chosen, gathered.rate, gathered.infos[NATIVE].decimals)
+        fee = fee_of(chosen, gathered.rate)
         request = payments_of(app, found, gathered, asset, memo, gathered.coins(), fee)
         request = with_expiry(request, expiry_of(chosen, gathered.info))
         spend(app, wallet, request, gathered, chosen, label=label)
@@ -166,7 +166,7 @@ def bump(app: App, /, txid: str, **options: Any) -> None:
         theirs = [e for e in gathered.held if e.outpoint[:32] != sent.txid]
         gathered = Gathered(gathered.info, theirs, gathered.infos, gathered.rate)
         old_rate = -(-sent.fee * 1_000 // sent.cost)
-        fee = fee_of(chosen, max(gathered.rate, old_rate + RELAY_RATE), 8)
+        fee = fee_of(chosen, gathered.rate)
         if fee.fixed is None:
             fee = Fee(rate=max(fee.rate, old_rate + RELAY_RATE), least=sent.fee + sent.cost)
         elif fee.fixed <= sent.fee:

@@ -11,9 +11,9 @@ import msgspec
 from consensus.hashes import AssetId, to_text
 from consensus.locks import BlockContext
 from consensus.tx import BURN_LOCK, NATIVE, Key, Tx, TxOut
-from wallet.amounts import parse_amount, parse_rate
+from wallet.amounts import NATIVE_DECIMALS, format_amount, parse_amount, parse_rate
 from wallet.answers import Acceptance, ChainInfo, ask, fee_rate, next_context
-from wallet.book import Sent, SpentCoin
+from wallet.book import Sent, SpentCoin, check_label
 from wallet.build import Draft, Fee, Request, build
 from wallet.cli.app import App, Wallet
 from wallet.cli.assets_of import Assets, asset_infos, described
@@ -28,6 +28,8 @@ from wallet.tracked import Kind, Place
 
 DEFAULT_RATE = 1_000
 """Base units per 1 000 cost where the node has no estimate: the usual least that is relayed."""
+ESTIMATE_MAX = 1_000_000
+"""A node's estimate above this is not followed blindly: a thousand times the usual least."""
 TARGET_BLOCKS = 6
 EXPIRY_BLOCKS_MAX = 1_000_000
 
@@ -63,7 +65,8 @@ class Gathered(msgspec.Struct, frozen=True):
     info: ChainInfo
     held: list[Held]
     infos: Assets
-    rate: int
+    rate: int | None
+    """The node's estimate, base units per 1 000 cost."""
 
     @property
     def ctx(self) -> BlockContext:
@@ -81,20 +84,27 @@ def gather(app: App, wallet: Wallet, more_assets: Iterable[AssetId] = ()) -> Gat
         await discover(client, wallet.keyring, say)
         held = await holdings(client, wallet.keyring, wallet.keyring.places().values(), info, say)
         assets = [*(entry.coin.asset for entry in held), *more_assets]
-        infos = await asset_infos(client, app.params, assets)
+        infos = await asset_infos(client, app.params, wallet.book, assets)
         rate = await fee_rate(client, TARGET_BLOCKS)
-        return Gathered(info, held, infos, DEFAULT_RATE if rate is None else rate)
+        return Gathered(info, held, infos, rate)
 
     return app.ask_node(work)
 
 
-def fee_of(options: SpendOptions, rate: int, decimals: int) -> Fee:
-    """The fee that the options ask for. Raises: WalletError."""
+def fee_of(options: SpendOptions, estimate: int | None) -> Fee:
+    """The fee that the options ask for, by the node's estimate if by none. Raises: WalletError."""
     if options.fee is not None and options.fee_rate is not None:
         raise WalletError("give --fee or --fee-rate, not both")
     if options.fee is not None:
-        return Fee(fixed=parse_amount(options.fee, decimals))
-    return Fee(rate=rate if options.fee_rate is None else parse_rate(options.fee_rate))
+        return Fee(fixed=parse_amount(options.fee, NATIVE_DECIMALS))
+    if options.fee_rate is not None:
+        return Fee(rate=parse_rate(options.fee_rate))
+    if estimate is not None and estimate > ESTIMATE_MAX:
+        raise WalletError(
+            f"the node asks for {format_amount(estimate, NATIVE_DECIMALS)} per 1,000 cost, which is "
+            "very much; if you want to pay that, say so with --fee-rate"
+        )
+    return Fee(rate=DEFAULT_RATE if estimate is None else estimate)
 
 
 def expiry_of(options: SpendOptions, info: ChainInfo) -> int:
@@ -122,23 +132,22 @@ def spend(
     label: str | None = None,
 ) -> None:  # fmt: skip
     """Build, show, confirm, sign, save and send; print the result."""
-    native = gathered.infos[NATIVE]
-    fee = fee or fee_of(options, gathered.rate, native.decimals)
+    fee = fee or fee_of(options, gathered.rate)
     change = change_place(wallet)
     draft = build(request, gathered.coins(), change.lock_hash, fee, app.env.rng)
     tx = sign_own(wallet, draft, gathered)
     data = describe(app, draft, tx, gathered.infos, sent=False) | (note or {})
     if options.dry_run:
         check_with_node(app, tx)
-        app.out.result(data, lambda: show(app, draft, gathered.infos, "Would send"))
+        app.out.result(data, lambda: show(app, wallet, draft, gathered.infos, "Would send"))
         return
     if not app.settings.json:
-        show(app, draft, gathered.infos, "To send")
+        show(app, wallet, draft, gathered.infos, "To send")
     app.confirm("Send it?", options.yes)
     if draft.change:
         wallet.book.advance(CHANGE, wallet.book.next_index[CHANGE] + 1)
     if label is not None:
-        wallet.book.labels[to_text(tx.txid)] = label
+        wallet.book.labels[to_text(tx.txid)] = check_label(label)
     record(app, wallet, draft, tx, replaces)
     submit(app, wallet, tx)
     app.out.result(data | {"sent": True}, lambda: app.out.line(f"Sent {to_text(tx.txid)}"))
@@ -235,13 +244,15 @@ def output_data(app: App, output: TxOut, infos: Assets, is_change: bool) -> dict
     }
 
 
-def show(app: App, draft: Draft, infos: Assets, title: str) -> None:
+def show(app: App, wallet: Wallet, draft: Draft, infos: Assets, title: str) -> None:
     """A transaction for people."""
     native = infos[NATIVE]
+    own = wallet.keyring.places()
+    back = [index for index, output in enumerate(draft.body.outputs) if output.lock in own]
     app.out.line(f"{title}:")
     app.out.table(
         ("  To", ">Amount", "Memo"),
-        output_rows(app, draft.body.outputs, draft.change, infos),
+        output_rows(app, draft.body.outputs, [*draft.change, *back], infos),
     )
     rate = -(-draft.fee * 1_000 // draft.cost)
     app.out.line(
@@ -253,13 +264,13 @@ def show(app: App, draft: Draft, infos: Assets, title: str) -> None:
 
 
 def output_rows(
-    app: App, outputs: Sequence[TxOut], change: Sequence[int], infos: Assets
+    app: App, outputs: Sequence[TxOut], back: Sequence[int], infos: Assets
 ) -> list[tuple[str, str, str]]:
-    """Rows of a table: where to, how much, memo."""
+    """Rows of a table: where to, how much, memo. `back` are positions of what comes back."""
     rows = []
     for index, output in enumerate(outputs):
         where = "(destroyed)" if output.lock == BURN_LOCK else app.address(output.lock)
-        suffix = " (back to you)" if index in change else ""
+        suffix = " (back to you)" if index in back else ""
         amount = amount_text(output.amount, described(output.asset, infos))
         rows.append((f"  {where}{suffix}", amount, memo_text(output.memo)))
     return rows

@@ -38,7 +38,9 @@ def look(app: App, wallet: Wallet) -> Looked:
     async def work(client: Client, info: ChainInfo, say: Say) -> Looked:
         await discover(client, wallet.keyring, say)
         held = await holdings(client, wallet.keyring, wallet.keyring.places().values(), info, say)
-        infos = await asset_infos(client, app.params, (entry.coin.asset for entry in held))
+        infos = await asset_infos(
+            client, app.params, wallet.book, (entry.coin.asset for entry in held)
+        )
         return Looked(info, held, infos)
 
     before = (wallet.book.next_index, wallet.book.used_index, list(wallet.book.accounts))
@@ -194,11 +196,12 @@ def history(app: App, limit: int) -> None:
                 except RpcError:  # its memos are not shown then; what it did is known
                     continue
             assets = {asset for event in found[:limit] for asset in event.changes}
-            return info, found[:limit], txs, await asset_infos(client, app.params, assets)
+            return info, found, txs, await asset_infos(client, app.params, wallet.book, assets)
 
-        info, found, txs, infos = app.ask_node(work)
+        info, all_events, txs, infos = app.ask_node(work)
+        found = all_events[:limit]
         rows = [_event_data(wallet, event, txs.get(event.txid), info, infos) for event in found]
-        waiting = _unseen(wallet, {event.txid for event in found}) if len(found) < limit else []
+        waiting = _unseen(wallet, {event.txid for event in all_events})
 
         def show() -> None:
             app.out.table(
