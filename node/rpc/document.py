@@ -72,7 +72,7 @@ header.
 | what | at most |
 |---|---|
 | request | {_LIMITS.body_bytes >> 20} MiB (413), arriving within {_LIMITS.body_s:.0f} s (408) |
-| answer | {ANSWER_BYTES_MAX >> 20} MiB, of an array altogether (−32002) |
+| answer | {ANSWER_BYTES_MAX >> 20} MiB, of an array altogether (−32002); read within {_LIMITS.send_s:.0f} s |
 | requests at once | {_LIMITS.calls} (503) |
 | connections | {_LIMITS.connections}; each closed after {_LIMITS.idle_s:.0f} s of rest |
 | credentials | {CREDENTIALS_LENGTH_MAX:,} characters |

@@ -40,6 +40,8 @@ class Limits(msgspec.Struct, frozen=True):
     """Time from the connection to the end of the first request's headers."""
     body_s: float = 60
     """Time for the body to arrive."""
+    send_s: float = 60
+    """Time for the client to take the answer."""
     idle_s: float = 120
     """Time that a connection may rest between requests."""
     failure_delay_s: float = 0.25
@@ -120,20 +122,14 @@ class RpcServer:
         if timer is not None:
             timer.cancel()
         try:
-            reply = await self._serve(request)
+            return await self._serve(request)
         except _Refused as refused:
-            headers = {"Server": _SERVER_NAME, "Connection": "close", **refused.headers}
+            headers = {"Server": _SERVER_NAME, **refused.headers}
             response = web.Response(status=refused.status, text=refused.reason, headers=headers)
             response.force_close()
             return response
-        headers = {"Server": _SERVER_NAME}
-        if reply.status == HTTPStatus.NO_CONTENT:
-            return web.Response(status=reply.status, headers=headers)
-        return web.Response(
-            status=reply.status, body=reply.body, content_type="application/json", headers=headers
-        )
 
-    async def _serve(self, request: web.BaseRequest) -> Reply:
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         self._check_form(request)
         user = self._users.check(request.headers.get("Authorization"))
         if user is None:
@@ -142,9 +138,25 @@ class RpcServer:
             raise _Refused(503, "too many calls at once", **{"Retry-After": "1"})
         self._calls += 1
         try:
-            return await self._dispatcher.answer(await self._read(request), user.role)
+            reply = await self._dispatcher.answer(await self._read(request), user.role)
+            return await self._send(request, reply)
         finally:
             self._calls -= 1
+
+    async def _send(self, request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
+        """Send the answer here, under a deadline: one that nobody reads would stay in memory."""
+        response = web.Response(status=reply.status, headers={"Server": _SERVER_NAME})
+        if reply.status != HTTPStatus.NO_CONTENT:
+            response.body = reply.body
+            response.content_type = "application/json"
+        try:
+            async with asyncio.timeout(self._limits.send_s):
+                await response.prepare(request)
+                await response.write_eof()
+        except (TimeoutError, ConnectionError):
+            if request.transport is not None:
+                request.transport.abort()
+        return response
 
     def _check_form(self, request: web.BaseRequest) -> None:
         """Whether a program may have sent this, not a page in a browser."""

@@ -37,10 +37,15 @@ async def wait(node: object) -> json.Json:
     return None
 
 
+def large(node: object) -> json.Json:
+    return "x" * (8 << 20)
+
+
 METHODS = table(
     [
         Method("echo", echo, Role.READ, "test"),
         Method("wait", wait, Role.READ, "test"),
+        Method("large", large, Role.READ, "test"),
         Method("change", echo, Role.ADMIN, "test"),
     ]
 )
@@ -54,17 +59,21 @@ class Client:
         self.reader = reader
         self.writer = writer
 
-    async def send(
+    async def send(self, body: bytes = BODY, **request: Any) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of the answer to what `write` writes."""
+        self.write(body, **request)
+        return await self.receive()
+
+    def write(
         self, body: bytes = BODY, method: str = "POST", path: str = "/", **headers: str | None
-    ) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of the answer. Underscores in names of headers are hyphens."""
+    ) -> None:
+        """Send a request. Underscores in names of headers are hyphens."""
         lines = {
             "Host": "127.0.0.1", "Authorization": ALLOW, "Content-Length": str(len(body)),
             **{name.replace("_", "-"): value for name, value in headers.items()},
         }  # fmt: skip
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items() if value is not None)
         self.writer.write(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
-        return await self.receive()
 
     async def receive(self) -> tuple[int, dict[str, str], bytes]:
         head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
@@ -350,6 +359,36 @@ def test_a_client_that_hangs_up_while_its_call_runs_harms_nobody() -> None:
         assert (await (await connect()).send())[0] == 200
 
     serve(scenario)
+
+
+def test_a_large_answer_arrives_whole() -> None:
+    async def scenario(connect: Connect) -> None:
+        client = await connect()
+        for _ in range(2):
+            status, _, body = await client.send(b'{"method": "large", "id": 1}')
+            assert status == 200
+            assert len(standard_json.loads(body)["result"]) == 8 << 20
+
+    serve(scenario)
+
+
+def test_an_answer_that_nobody_reads_is_given_up() -> None:
+    async def scenario(connect: Connect) -> None:
+        lazy = await connect()
+        lazy.write(b'{"method": "large", "id": 1}')
+        await asyncio.sleep(0.8)  # its reader stops taking bytes when its buffer is full
+        assert not await read_whole(lazy, 8 << 20)
+        assert (await (await connect()).send())[0] == 200
+
+    serve(scenario, Limits(send_s=0.3, calls=1))
+
+
+async def read_whole(client: Client, size: int) -> bool:
+    """Whether at least `size` bytes come before the end."""
+    try:
+        return len(await asyncio.wait_for(client.reader.read(-1), 5)) >= size
+    except ConnectionResetError:
+        return False
 
 
 def test_a_taken_port_is_an_error() -> None:
