@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from consensus.hashes import AssetId, LockHash, Txid
+from consensus.hashes import AssetId, LockHash, Txid, to_text
 from consensus.params import COINBASE_MATURITY
 from consensus.tx import Coin, Height, OutPoint
 from consensus.tx_rules import is_delayed
@@ -77,9 +77,11 @@ class Balance(msgspec.Struct):
 
 
 class Event(msgspec.Struct):
-    """What one transaction did to the wallet."""
+    """What one transaction did to the wallet's own coins, or to a shared or watched lock."""
 
     txid: Txid
+    name: str
+    """Of the shared or watched lock; empty for the wallet's own coins."""
     height: int | None
     """None: in the mempool."""
     order: tuple[int, int]
@@ -255,30 +257,30 @@ def balances(held: Iterable[Held]) -> dict[AssetId, Balance]:
 
 
 async def events(node: Node, keyring: Keyring, places: Iterable[Place], say: Say) -> list[Event]:
-    """What happened to `places`, newest first; what is in the mempool stands before all."""
+    """What happened to `places`, newest first; what is in the mempool stands before all.
+
+    A transaction between the wallet's own coins and a shared or watched lock is an event of each.
+    """
     by_address = _by_address(keyring, places)
     addresses = list(by_address)
-    found: dict[Txid, Event] = {}
-    changes: defaultdict[Txid, defaultdict[AssetId, int]] = defaultdict(lambda: defaultdict(int))
+    found: dict[tuple[Txid, str], Event] = {}
 
-    def note(text: str, height: int | None, order: tuple[int, int], address: str) -> Txid:
-        txid = Txid(bytes_of(text))
-        event = found.setdefault(txid, Event(txid, height, order, {}, set()))
-        event.places.add(_place(by_address, address).lock_hash)
-        return txid
+    def note(entry: Delta | MempoolEntry, height: int | None, order: tuple[int, int]) -> None:
+        txid, place = Txid(bytes_of(entry.txid)), _place(by_address, entry.address)
+        event = found.setdefault(
+            (txid, place.name), Event(txid, place.name, height, order, defaultdict(int), set())
+        )
+        event.places.add(place.lock_hash)
+        event.changes[asset_of(entry.asset)] += entry.satoshis
 
     for delta in await _deltas(node, addresses, say):
-        order = (delta.height, delta.blockindex)
-        txid = note(delta.txid, delta.height, order, delta.address)
-        changes[txid][asset_of(delta.asset)] += delta.satoshis
-    confirmed = set(found)
+        note(delta, delta.height, (delta.height, delta.blockindex))
+    confirmed = {to_text(txid) for txid, _ in found}
     for entry in await _mempool(node, addresses):
-        if Txid(bytes_of(entry.txid)) in confirmed:  # mined between the two questions
-            continue
-        txid = note(entry.txid, None, (2**32, entry.timestamp), entry.address)
-        changes[txid][asset_of(entry.asset)] += entry.satoshis
-    for txid, amounts in changes.items():
-        found[txid].changes = {asset: amount for asset, amount in amounts.items() if amount}
+        if entry.txid not in confirmed:  # else it was mined between the two questions
+            note(entry, None, (2**32, entry.timestamp))
+    for event in found.values():
+        event.changes = {asset: amount for asset, amount in event.changes.items() if amount}
     return sorted(found.values(), key=lambda event: event.order, reverse=True)
 
 

@@ -238,3 +238,19 @@ def test_cosigner_without_a_node_signs(
     first.run("multisig", "sign", file, "--yes")
     offline = ("--rpc", "http://127.0.0.1:1")
     assert second.json("multisig", "sign", file, "--yes", *offline)["complete"] is True
+
+
+def test_history_tells_own_coins_and_shared_ones_apart(
+    node: ToyNode, board: tuple[Tael, Tael, Tael]
+) -> None:
+    first = board[0]
+    pay_from(node, first.json("address")["address"], 4 * COIN)
+    node.mine()
+    shared = first.json("multisig", "address", "board")["address"]
+    sent = first.json("send", shared, "1", "--yes")
+    rows = {
+        row["where"]: row["changes"][0]["units"]
+        for row in first.json("history")["transactions"]
+        if row["txid"] == sent["txid"]
+    }
+    assert rows == {"": -COIN - sent["fee"]["units"], "board": COIN}

@@ -202,7 +202,7 @@ def _print_partial(app: App, wallet: Wallet, partial: Partial, infos: Assets, pa
     if partial.body.issuances:
         app.out.line(f"  It issues assets: {len(partial.body.issuances)} issuances")
     app.out.line(
-        f"  Fee {amount_text(partial.fee, infos[NATIVE])}, {len(partial.inputs)} coins spent"
+        f"  Fee {amount_text(partial.fee, infos[NATIVE])}, coins spent: {len(partial.inputs)}"
     )
     if partial.body.expiry:
         app.out.line(f"  Void after block {partial.body.expiry:,}")
@@ -260,7 +260,9 @@ def sign(app: App, file: str, out: str | None, yes: bool) -> None:
         write_file(FilePath(target).expanduser(), encode_partial(partial))
         data = _partial_data(app, wallet, partial, infos, target) | {"added": added}
         state = "It is complete." if data["complete"] else "It needs more signatures."
-        app.out.result(data, lambda: app.out.line(f"Added {added} signatures to {target}. {state}"))
+        app.out.result(
+            data, lambda: app.out.line(f"Signatures added to {target}: {added}. {state}")
+        )
 
 
 @multisig.command("combine")

@@ -247,7 +247,8 @@ def output_data(app: App, output: TxOut, infos: Assets, is_change: bool) -> dict
 def show(app: App, wallet: Wallet, draft: Draft, infos: Assets, title: str) -> None:
     """A transaction for people."""
     native = infos[NATIVE]
-    own = wallet.keyring.places()
+    places = wallet.keyring.places().values()
+    own = {place.lock_hash for place in places if place.kind is Kind.OWN}
     back = [index for index, output in enumerate(draft.body.outputs) if output.lock in own]
     app.out.line(f"{title}:")
     app.out.table(
@@ -257,7 +258,7 @@ def show(app: App, wallet: Wallet, draft: Draft, infos: Assets, title: str) -> N
     rate = -(-draft.fee * 1_000 // draft.cost)
     app.out.line(
         f"  Fee {amount_text(draft.fee, native)} for a cost of {draft.cost:,} "
-        f"({amount_text(rate, native)} per 1,000), {len(draft.inputs)} coins spent"
+        f"({amount_text(rate, native)} per 1,000), coins spent: {len(draft.inputs)}"
     )
     if draft.body.expiry:
         app.out.line(f"  Void after block {draft.body.expiry:,}")

@@ -205,10 +205,10 @@ def history(app: App, limit: int) -> None:
 
         def show() -> None:
             app.out.table(
-                (">Height", "Txid", ">Amount", "Memo"),
+                (">Height", "Where", "Txid", ">Amount", "Memo"),
                 [
-                    ("waiting" if row["height"] is None else str(row["height"]), row["txid"],
-                     amounts, " ".join(memo_text(bytes.fromhex(memo)) for memo in row["memos"]))
+                    ("waiting" if row["height"] is None else str(row["height"]), row["where"],
+                     row["txid"], amounts, " ".join(memo_text(bytes.fromhex(memo)) for memo in row["memos"]))
                     for row, event in zip(rows, found, strict=True)
                     for amounts in [_amounts(event, infos)]
                 ],
@@ -242,6 +242,7 @@ def _event_data(
     ]
     return {
         "txid": to_text(event.txid),
+        "where": event.name,
         "height": event.height,
         "confirmations": 0 if event.height is None else info.blocks - event.height + 1,
         "changes": [
