@@ -13,6 +13,7 @@ import ipaddress
 import logging
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, NoReturn
 
@@ -26,6 +27,22 @@ _log = logging.getLogger(__name__)
 _PATH = re.compile(r"/(wallet/[^/]*)?")
 _TYPES = frozenset({"", "application/json", "application/json-rpc"})
 _SERVER_NAME = "tael"
+
+
+@lru_cache(64)
+def _host_name(host: str) -> str:
+    """The name in a Host header, without port; empty for what is none."""
+    match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]*)(:[0-9]{1,5})?", host)
+    return match[1].strip("[]").lower().removesuffix(".") if match else ""
+
+
+@lru_cache(64)
+def _is_ip_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -177,15 +194,8 @@ class RpcServer:
     def _is_own_name(self, host: str | None) -> bool:
         if host is None:
             return True  # HTTP/1.0; every browser sends one
-        match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]*)(:[0-9]{1,5})?", host)
-        name = match[1].strip("[]").lower().removesuffix(".") if match else ""
-        if name in self._hosts:
-            return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return True
+        name = _host_name(host)
+        return name in self._hosts or _is_ip_address(name)
 
     async def _fail(self, request: web.BaseRequest) -> NoReturn:
         """Answer a wrong password: late, but never so many that others have to wait."""
@@ -208,6 +218,9 @@ class RpcServer:
         limit = self._limits.body_bytes
         if (request.content_length or 0) > limit:
             raise _Refused(413, f"a request has at most {limit} bytes")
+        if request.content_length is not None and request.content.is_eof():
+            # As nearly always: it came with the headers.
+            return request.content.read_nowait()
         body = bytearray()
         try:
             async with asyncio.timeout(self._limits.body_s):
