@@ -155,6 +155,7 @@ class Mempool:
         except (Invalid, Premature, Refused) as violation:
             self._remember_refused(tx.wtxid, violation)
             raise
+        self._refused.pop(tx.wtxid, None)
         return verdict.entry
 
     def test(self, raw: bytes, *, fee_rate_max: int | None = None) -> Entry:
@@ -271,6 +272,8 @@ class Mempool:
             for entry in ending:  # mined now, its outputs would mature like a coinbase
                 if entry.is_in and entry.children:
                     self._remove(entry.children, Removal.UNMINABLE)
+        # In order of arrival, so the first that is young enough ends it. What came back after a
+        # reorganisation stands further back and may stay for longer; no harm is in that.
         oldest = self._clock() - self.policy.age_max_s
         old = []
         for entry in self._graph.entries.values():

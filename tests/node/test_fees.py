@@ -44,6 +44,14 @@ def test_the_floor_never_falls_below_what_was_dropped_last() -> None:
     assert floor.rate(1.0, 900, 1_000) >= 11_000
 
 
+def test_the_floor_holds_again_after_the_next_overflow() -> None:
+    floor = floor_that_fell(80_000, used=900)
+    floor.raise_to(100_000, 10.0)
+    assert floor.rate(10_000.0, 900, 1_000) == 101_000
+    floor.block_connected(10_000.0)
+    assert floor.rate(13_600.0, 900, 1_000) == 50_500
+
+
 @given(st.integers(1_000, 10**9), st.lists(st.integers(0, 10_000_000), min_size=2))
 def test_the_floor_only_falls_while_nothing_is_dropped(rate: int, times: list[int]) -> None:
     floor = Floor(step=1_000, half_life_s=3_600)
@@ -132,3 +140,13 @@ def test_the_mempool_tells_the_estimator_what_was_mined() -> None:
     for _ in range(3):
         pool.mine([tx for tx in txs[:44] if tx.txid in pool.mempool])
     assert pool.mempool.estimate_fee_rate(5) == pool.mempool.policy.min_fee_rate
+
+
+def test_what_was_mined_does_not_wait_any_more() -> None:
+    pool = Pool(coins=44)
+    txs = [pool.heavy([coin], 90_000, 25_000) for coin in pool.coins]
+    for tx in txs:
+        pool.mempool.submit(tx.raw)
+    pool.mine(txs[:22])
+    pool.mine(txs[22:])
+    assert pool.mempool.estimate_fee_rate(1) == pool.mempool.policy.min_fee_rate

@@ -174,6 +174,16 @@ def test_a_sender_who_asks_again_hears_the_reason_again() -> None:
     assert again.value.rule is Rule.FEE_TOO_LOW
 
 
+def test_a_refusal_is_forgotten_when_the_transaction_enters_after_all() -> None:
+    pool = Pool(coins=2)
+    pool.enter(pool.coins, 9_000)
+    rival = pool.tx(pool.coins[:1], 9_050)
+    assert refusal(pool, rival.raw) is Rule.REPLACEMENT_FEE
+    pool.enter(pool.coins[1:], 50_000)  # and so the other coin is free again
+    pool.mempool.submit(rival.raw, retry=True)
+    assert not pool.mempool.is_recently_refused(rival.wtxid)
+
+
 def test_signatures_are_verified_once_and_last() -> None:
     pool = Pool(coins=2)
     with pytest.raises(Refused):
@@ -219,6 +229,14 @@ def test_an_unconfirmed_coin_has_no_age() -> None:
     assert refusal(pool, child.raw, Premature) is Rule.LOCK_OLDER
     pool.mine([parent])
     pool.mempool.submit(child.raw)
+
+
+def test_a_coin_of_a_parent_about_to_expire_is_premature() -> None:
+    pool = Pool(coins=1)
+    last = pool.chain.context().height + 19
+    parent = pool.mempool.submit(pool.tx(pool.coins, 10_000, expiry=last).raw)
+    child = pool.tx([out(parent)], 10_000)
+    assert refusal(pool, child.raw, Premature) is Rule.COIN_IMMATURE
 
 
 def test_a_height_lock_opens_with_the_block_before() -> None:

@@ -148,6 +148,15 @@ def test_a_replacement_has_a_better_fee_rate_than_each_conflict() -> None:
     assert len(pool.mempool) == 1
 
 
+def test_a_conflict_with_poor_parents_counts_by_its_own_fee_rate_too() -> None:
+    pool = Pool(coins=2)
+    poor = pool.mempool.submit(pool.heavy(pool.coins[:1], 50_000, 1_000).raw)
+    rich = pool.enter([out(poor), pool.coins[1]], 60_000)
+    larger = pool.heavy(pool.coins[1:], 1_000, 100_000)
+    assert larger.txid != rich.tx.txid
+    assert refusal(pool, larger) is Rule.REPLACEMENT_FEE
+
+
 def test_a_replacement_is_not_worse_with_its_unconfirmed_parents() -> None:
     pool = Pool(coins=2)
     pool.enter(pool.coins[:1], 5_000)

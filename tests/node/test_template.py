@@ -90,6 +90,22 @@ def test_a_poor_child_does_not_hold_back_its_parent() -> None:
     assert chosen(pool) == [parent.tx, other.tx, child.tx]
 
 
+def test_a_second_child_need_not_pay_for_a_parent_that_is_in_already() -> None:
+    pool = Pool(coins=2)
+    parent = pool.mempool.submit(pool.heavy(pool.coins[:1], 1_000, 1_000).raw)
+    first = pool.enter([out(parent)], 90_000)
+    second = pool.enter([out(parent, 1)], 20_000)
+    other = pool.enter(pool.coins[1:], 10_000)
+    assert chosen(pool) == [parent.tx, first.tx, second.tx, other.tx]
+
+
+def test_room_is_kept_for_the_coinbase(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Pool(coins=5)
+    entries = [pool.enter([coin], 10_000) for coin in pool.coins]
+    monkeypatch.setattr("node.template.BLOCK_COST_MAX", sum(entry.cost for entry in entries))
+    assert 1 < len(chosen(pool)) < 5
+
+
 def test_parents_come_before_children_of_two_of_them() -> None:
     pool = Pool(coins=2)
     first, second = (pool.enter([coin], 1_000) for coin in pool.coins)
@@ -237,6 +253,31 @@ def test_a_reissue_that_has_become_too_much_is_left_out_with_its_children() -> N
     selection.run()
     assert selection.chosen == [other]
     assert child not in selection.chosen
+
+
+def test_reissues_of_one_block_are_added_up() -> None:
+    pool = Pool(coins=1)
+    issuer = Issuer(pool, 1_000)
+    pool.mine([issuer.tx])
+    first = pool.mempool.submit(issuer.reissue(10).raw)
+    pool.mempool.submit(issuer.reissue(10).raw)
+    selection = Selection(pool.mempool.ranked(), BLOCK_COST_MAX, lambda asset: AMOUNT_MAX - 15)
+    selection.run()
+    assert selection.chosen == [first]
+
+
+def test_a_reissue_goes_when_a_reorganisation_takes_back_the_burn_before_it() -> None:
+    pool = Pool(coins=2)
+    issuer = Issuer(pool, AMOUNT_MAX)
+    first = issuer.tx
+    pool.mine([first])
+    burn = issuer.burn(first)
+    pool.mine([burn])
+    reissue = pool.mempool.submit(issuer.reissue(5).raw)
+    pool.reorganise(1, [(), ()])
+    assert burn.txid in pool.mempool
+    assert reissue.tx.txid not in pool.mempool
+    mine_template(pool)
 
 
 def test_room_that_a_burn_makes_counts_only_behind_it() -> None:
