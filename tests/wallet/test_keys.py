@@ -12,7 +12,9 @@ from bip32 import BIP32
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consensus.address import encode_address
 from consensus.keys import is_signed, sig_check
+from consensus.locks import key_lock
 from consensus.params import MAIN, NETWORKS, REGTEST
 from wallet.errors import WalletError
 from wallet.keys import (
@@ -126,3 +128,16 @@ def test_point_off_the_curve_is_no_public_key() -> None:
     assert not is_pubkey(b"\x02" + b"\xff" * 32)
     assert not is_pubkey(b"\x04" + bytes(32))
     assert not is_pubkey(b"")
+
+
+@pytest.mark.parametrize(
+    ("network", "chain"), [("main", RECEIVE), ("main", CHANGE), ("regtest", RECEIVE)]
+)
+def test_keys_and_addresses_are_those_that_the_manual_shows(network: str, chain: int) -> None:
+    params = NETWORKS[network]
+    account = Account.from_words(ABANDON, coin_type(params), 0)
+    pubkey = account.pubkey(chain, 0)
+    address = encode_address(params.hrp.decode(), key_lock(pubkey))
+    manual = (VECTORS.parent.parent / "docs/wallet.md").read_text()
+    path = f"m/44'/{coin_type(params)}'/0'/{chain}/0"
+    assert f"| {network} | `{path}` | `{pubkey.hex()}` | `{address}` |" in manual
