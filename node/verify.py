@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from collections import deque
 from collections.abc import Sequence
@@ -71,6 +72,8 @@ class _Worker:
             log.warning("a signature process ended; its work is done here")
         while self._asked:
             self._answer(are_signed(self._asked[0][0]))
+            # There may be thousands, and others wait for their turn.
+            await asyncio.sleep(0)
 
     def _answer(self, verdict: bool) -> None:
         _, future = self._asked.popleft()
@@ -94,6 +97,7 @@ class Verifier:
         self._starting = asyncio.Lock()
         self._remembered = Remembered()
         self._is_closed = False
+        self._cannot_start = False
 
     def verify_now(self, checks: Sequence[SigCheck]) -> bool:
         """Check here, and remember if all hold. For the few signatures of one transaction."""
@@ -110,27 +114,46 @@ class Verifier:
     async def send(self, checks: Sequence[SigCheck]) -> asyncio.Future[bool]:
         """Have a process check `checks`; the result tells."""
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        if self._process_count == 0 or self._is_closed:
+        workers = await self._running()
+        if workers:
+            min(workers, key=lambda worker: worker.load).ask(checks, answer)
+        else:
             answer.set_result(are_signed(checks))
-            return answer
+        return answer
+
+    async def _running(self) -> Sequence[_Worker]:
+        """Processes to ask, started if need be. None once this is closed."""
         async with self._starting:
             self._workers = [worker for worker in self._workers if worker.is_alive]
-            while len(self._workers) < self._process_count:
-                self._workers.append(_Worker(await _start_process()))
-        min(self._workers, key=lambda worker: worker.load).ask(checks, answer)
-        return answer
+            while len(self._workers) < self._process_count and not self._is_closed:
+                try:
+                    self._workers.append(_Worker(await _start_process()))
+                except OSError as error:
+                    if not self._cannot_start:
+                        log.warning("cannot start a signature process: %s", error.strerror)
+                    self._cannot_start = True
+                    break
+            return () if self._is_closed else self._workers
 
     async def close(self) -> None:
         self._is_closed = True
-        for worker in self._workers:
-            await worker.close()
+        async with self._starting:  # one may be about to start
+            for worker in self._workers:
+                await worker.close()
+
+
+def _module_path() -> str:
+    """Where this process looks for modules: a signature process must not look elsewhere first."""
+    return os.pathsep.join(os.path.abspath(place) for place in sys.path)
 
 
 async def _start_process() -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",
         "-m",
         "node.verify_worker",
+        env={**os.environ, "PYTHONPATH": _module_path()},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         # Ctrl-C in a terminal reaches the whole group; the node ends its processes itself.
