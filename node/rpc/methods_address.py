@@ -261,10 +261,11 @@ def getaddresstxids(
 def getaddressdeltas(
     node: Node, addresses: Addresses, limit: Limit | None = None, cursor: bytes | None = None
 ) -> Json:
-    """What confirmed transactions did to addresses, oldest first: `deltas` and `cursor`.
+    """What confirmed transactions did to addresses, oldest first.
 
-    One entry for each transaction, address and asset: `satoshis` is received less spent. A page ends
-    with a whole transaction, so it may be a little longer than `limit` (1 000 if it is not given).
+    One entry for each transaction, address and asset: `satoshis` is received less spent. Without
+    `limit` and `cursor` a plain list of the first 1 000; with one of them an object with `deltas`
+    and `cursor`. A page ends with a whole transaction, so it may be a little longer than `limit`.
     """
     need_index(node)
     page = _page(addresses, limit, cursor)
@@ -278,6 +279,8 @@ def getaddressdeltas(
             break
         deltas += [_show_delta(node, entry, lock) for entry, lock in tx.entries]
         last = tx.cursor
+    if not page.is_asked_for:
+        return deltas
     return {"deltas": deltas, "cursor": following.hex() if following is not None else None}
 
 
