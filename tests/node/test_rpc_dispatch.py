@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from consensus.errors import DecodeError, Invalid, Missing, Premature, Refused, Rule, StorageError
 from consensus.params import REGTEST
@@ -237,3 +239,37 @@ def test_help_shows_signature_docstring_and_role() -> None:
 
 def test_a_fraction_as_id_is_written_back_as_a_number() -> None:
     assert json.encode({"id": Decimal("1.50")}) == b'{"id":1.50}'
+
+
+_KEYS = st.sampled_from(["jsonrpc", "method", "params", "id", "a", "minuend", "subtrahend"])
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_KEYS, inner, max_size=4),
+    max_leaves=8,
+)
+_REQUESTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "jsonrpc": st.sampled_from(["2.0", "1.0", 2, None]),
+        "method": st.sampled_from(["subtract", "sum", "update", "none"]) | _VALUES,
+        "params": _VALUES,
+        "id": _VALUES,
+    },
+)
+
+
+@given(_REQUESTS | st.lists(_REQUESTS | _VALUES, max_size=4) | _VALUES)
+def test_whatever_json_comes_in_the_answer_is_one_that_clients_know(body: object) -> None:
+    status, answer = ask(body)
+    assert status in (200, 204, 400, 404, 500)
+    for one in answer if isinstance(answer, list) else [answer] if answer else []:
+        assert "id" in one
+        assert (one.get("error") or {}).get("code") != Code.INTERNAL
+
+
+@given(st.binary(max_size=60))
+def test_whatever_bytes_come_in_the_answer_is_one_that_clients_know(body: bytes) -> None:
+    dispatcher: Dispatcher[str] = Dispatcher(METHODS, REGTEST)
+    reply = asyncio.run(dispatcher.answer(body, Role.READ))
+    assert reply.status in (200, 400)
+    assert standard_json.loads(reply.body)
