@@ -90,6 +90,20 @@ def test_nothing_is_asked_of_a_chain_without_more_work() -> None:
     assert scene.download.fill(0.0) == []
 
 
+def test_a_branch_with_less_work_is_not_fetched() -> None:
+    scene = Scene(headers=3)
+    for block in BLOCKS[:3]:
+        asyncio.run(scene.node.accept_block(block.raw))
+    side = scene.node.chain.template(parent=scene.node.tree.genesis)
+    scene.node.add_headers([side.header])
+    branch = scene.node.tree.get(side.header.hash)
+    assert branch is not None
+    scene.sync.on_ready(1, False, hello_at(branch, scene.node.chain_id), 0.0)
+    scene.download.on_ready(1)
+    assert scene.sync.chains[1].best is branch
+    assert scene.download.fill(0.0) == []
+
+
 def test_nothing_is_fetched_further_above_the_tip_than_the_window() -> None:
     scene = Scene(1, headers=1_200)
     actions = scene.download.fill(0.0)
@@ -129,6 +143,17 @@ def test_a_block_that_comes_late_is_still_taken() -> None:
     actions = scene.download.on_block(2, BLOCKS[0].raw, 11.0)
     assert not only(AcceptBlock, actions)
     assert not only(Blame, actions)
+
+
+def test_a_peer_that_stalled_is_asked_for_one_block_until_it_delivers() -> None:
+    scene = Scene(1)
+    scene.download.fill(0.0)
+    scene.join(2, 100)
+    assert list(scene.asked(scene.download.on_tick(10.0))) == [2]
+    scene.sync.on_gone(2, 20.0)
+    scene.download.on_gone(2)
+    assert scene.asked(scene.download.fill(20.0)) == {1: [1]}
+    assert scene.asked(scene.deliver(1, 1, 21.0)) == {1: [2, 3]}
 
 
 def test_a_peer_that_stalls_again_and_again_is_dropped() -> None:

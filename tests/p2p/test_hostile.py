@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
 from collections.abc import AsyncIterator
@@ -174,6 +175,36 @@ def test_a_page_in_a_browser_cannot_speak_to_a_node() -> None:
     asyncio.run(scenario())
 
 
+def test_a_peer_cannot_send_us_elsewhere() -> None:
+    async def scenario() -> None:
+        async with attacked() as scene:
+            asked: list[bytes] = []
+
+            async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                asked.append(await reader.readuntil(b"\r\n\r\n"))
+                where = f"http://{scene.address}/"
+                writer.write(
+                    b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: %b\r\n\r\n"
+                    % where.encode()
+                )
+                await writer.drain()
+                writer.close()
+
+            server = await asyncio.start_server(redirect, "127.0.0.1", 0)
+            peers = len(scene.network.peers())
+            dialling = make_network(ToyNode())
+            await dialling.start()
+            dialling.add_node(*server.sockets[0].getsockname())
+            # A second try shows that the first was given up.
+            await until(lambda: len(asked) == 2)
+            assert not dialling.peers()
+            assert len(scene.network.peers()) == peers
+            await dialling.close()
+            server.close()
+
+    asyncio.run(scenario())
+
+
 def test_connections_that_say_nothing_are_cut_in_time() -> None:
     async def scenario() -> None:
         config = msgspec.structs.replace(QUICK, handshake_s=0.3)
@@ -198,14 +229,16 @@ def test_a_new_honest_peer_gets_in_past_a_crowd_that_says_nothing() -> None:
             QUICK, handshake_s=30.0, handshaking_max=8, per_address_max=1_000
         )
         async with attacked(config) as scene, AsyncExitStack() as stack:
-            for number in range(60):
-                peer = await stack.enter_async_context(RawSocket(scene.address))
-                if number % 2:
-                    await peer.upgrade()
+            crowd = [await stack.enter_async_context(RawSocket(scene.address)) for _ in range(60)]
+            for peer in crowd[30:]:
+                await peer.upgrade()
             async with raw_peer(scene.address) as late:
                 started = time.monotonic()
                 await late.greet(scene.node)
-                assert time.monotonic() - started < 2
+                # Those that came first had to go, long before their time was up.
+                assert await crowd[0].is_cut()
+                assert await crowd[30].is_cut()
+                assert time.monotonic() - started < 5
 
     asyncio.run(scenario())
 
@@ -263,6 +296,7 @@ def test_a_flood_of_pings_ends_the_connection_and_stops_nobody() -> None:
                 assert (await peer.ending())[1] == "misbehaving"
             async with RawSocket(scene.address) as flood:
                 await flood.upgrade()
+                flood.write_frame(encode_message(hello_of(scene.node)))
                 ping = b"\x89\x80" + bytes(4)
                 flood.writer.write(ping * 100_000)
                 assert await flood.is_cut()
@@ -277,12 +311,15 @@ def test_a_peer_that_does_not_read_is_dropped_with_little_queued() -> None:
             node = scene.node
             node.served_bytes = 3_000_000
             hashes = (node.tip.hash,) * 32
+            files = len(os.listdir("/proc/self/fd")) + 1
             async with RawSocket(scene.address) as peer:
                 await peer.upgrade()
                 peer.write_frame(encode_message(hello_of(node)))
                 peer.write_frame(encode_message(GetBlocks(hashes)))
                 await until(lambda: len(scene.network.peers()) == 2)
                 await until(lambda: len(scene.network.peers()) == 1, "for the drop")
+                # What is queued for it must not keep the connection open.
+                await until(lambda: len(os.listdir("/proc/self/fd")) == files, "for the cut")
                 assert scene.network.totals().bytes_sent < 16_000_000
             node.served_bytes = 0
 

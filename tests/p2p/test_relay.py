@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from math import inf
 
@@ -331,7 +332,7 @@ def test_blocks_outside_the_best_chain_are_not_served() -> None:
     node = ToyNode()
     node.mine(2)
     side = node.chain.template(parent=node.tree.genesis)
-    node.tree.mark_stored(node.tree.add(side.header, side.header.time))
+    asyncio.run(node.accept_block(side.raw))
     wanted = [headers_of(node.chain)[0].hash, side.header.hash, node.chain_id]
     found = [type(message).__name__ for message in block_messages(node, wanted)]
     assert found == ["BlockMessage", "NotFound", "BlockMessage"]

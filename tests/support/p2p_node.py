@@ -18,6 +18,7 @@ from consensus.params import REGTEST, TX_BYTES_MAX, Params
 from consensus.tx import Coin, OutPoint, Tx, decode_tx
 from consensus.tx_rules import check_spend, check_tx
 from p2p.config import NetworkConfig
+from p2p.hub import Hub
 from p2p.network import Network
 from p2p.ports import Endpoint
 from tests.support.chain import ToyChain, coins_made
@@ -32,7 +33,7 @@ class ToyNode:
     def __init__(self, params: Params = REGTEST, now: Callable[[], int] | None = None) -> None:
         self.chain = ToyChain(params)
         self.mempool: dict[Wtxid, Tx] = {}
-        self.network: Network | None = None
+        self.network: Hub | None = None
         self.stored: dict[BlockHash, bytes] = {}
         self.accepted: list[BlockHash] = []
         self.served_bytes = 0
@@ -104,7 +105,7 @@ class ToyNode:
         if self.served_bytes:
             return bytes(self.served_bytes)
         block = self.chain.blocks.get(node.hash)
-        return block.raw if block else None
+        return block.raw if block else self.stored.get(node.hash)
 
     def submit_tx(self, raw: bytes) -> Tx:
         tx = decode_tx(raw, TX_BYTES_MAX)
