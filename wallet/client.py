@@ -42,13 +42,13 @@ def endpoint(url: str, cookie: Path) -> Endpoint:
 
     Raises: WalletError.
     """
-    parts = urlsplit(url if "//" in url else f"http://{url}")
     try:
+        parts = urlsplit(url if "//" in url else f"http://{url}")
         port = parts.port
     except ValueError:
-        port = None
+        raise _wrong_address() from None
     if parts.scheme not in ("http", "https") or not parts.hostname or port is None:
-        raise WalletError("the RPC address must look like http://127.0.0.1:9931")
+        raise _wrong_address()
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     bare = f"{parts.scheme}://{host}:{port}/"
     if parts.username is not None:
@@ -66,6 +66,10 @@ def endpoint(url: str, cookie: Path) -> Endpoint:
     if not separator:
         raise NodeError(f"{cookie} is not a cookie file")
     return Endpoint(bare, user, password)
+
+
+def _wrong_address() -> WalletError:
+    return WalletError("the RPC address must look like http://127.0.0.1:9931")
 
 
 class Client:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,7 +101,9 @@ def test_what_is_no_node_is_one_line(bob: Tael, answer: bytes) -> None:
     assert "is not a node" in line or "did not answer" in line
 
 
-@pytest.mark.parametrize("url", ["ftp://x:1", "http://", "127.0.0.1", "http://h:99999"])
+@pytest.mark.parametrize(
+    "url", ["ftp://x:1", "http://", "127.0.0.1", "http://h:99999", "http://[::1"]
+)
 def test_wrong_rpc_address_is_one_line(bob: Tael, url: str) -> None:
     assert "must look like" in bob.fails("balance", "--rpc", url)
 
@@ -208,3 +211,30 @@ def test_slow_node_shows_progress_on_stderr(
     assert result.exit_code == 0
     assert " …" in result.stderr
     json.loads(result.stdout)
+
+
+def test_version_is_that_of_the_project(tmp_path: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wallet = Tael(tmp_path, "http://127.0.0.1:1", 61)
+    assert wallet.run("--version") == f"tael {project['version']}\n"
+
+
+def test_arguments_that_are_no_text_are_one_line(bob: Tael) -> None:
+    odd = "\udcff"
+    address = bob.json("address")["address"]
+    for args in (
+        ("sign-message", address, odd),
+        ("issue", "A", "1", "--name", odd, "--yes"),
+        ("label", address, odd),
+        ("asset", odd),
+        ("watch", odd, "--name", "x"),
+        ("watch", address, "--name", odd),
+        ("multisig", "create", "1", odd, "--name", "x"),
+        ("multisig", "show", odd),
+        ("send", odd, "1"),
+        ("bump", odd),
+        ("balance", "--network", odd),
+        ("balance", "--rpc", odd),
+        ("balance", "--wallet", odd),
+    ):
+        bob.fails(*args)

@@ -8,6 +8,7 @@ from wallet.cli import issue, keys, message, receive, send, view
 from wallet.cli.multisig import multisig
 from wallet.cli.options import MainGroup
 
+VERSION = "0.1.0"
 COMMANDS: tuple[click.Command, ...] = (
     keys.create,
     keys.restore,
@@ -35,7 +36,7 @@ COMMANDS: tuple[click.Command, ...] = (
 
 
 @click.group("tael", cls=MainGroup)
-@click.version_option(package_name="tael", message="%(prog)s %(version)s")
+@click.version_option(VERSION, message="%(prog)s %(version)s")
 def tael() -> None:
     """The wallet of Tael: keys stay here; a node is asked by JSON-RPC.
 

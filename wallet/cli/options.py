@@ -74,6 +74,9 @@ class Group(click.Group):
 
     command_class = Command
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # in the order of use, not of the alphabet
+
 
 class MainGroup(Group):
     """`tael` itself."""
@@ -83,9 +86,6 @@ class MainGroup(Group):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params += _common_options(with_environment=True)
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)  # what is needed most stands first
 
 
 def combined(options: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:

@@ -35,8 +35,8 @@ class Output:
             text()
 
     def line(self, text: str) -> None:
-        """One line for people. Never interprets what it is given."""
-        click.echo(text)
+        """Text for people, without anything that a terminal would obey."""
+        click.echo("\n".join(printable(part) for part in text.split("\n")))
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """A table; columns whose name begins with `>` are aligned to the right."""
