@@ -254,7 +254,7 @@ class Chain:
         if fork is self.tip:
             best = best.ancestor(min(best.height, fork.height + STAGED_BLOCKS_MAX))
         detach, attach = self.tree.path(self.tip, best)
-        staging = self.store.stage(fork.height)
+        staging = self.store.stage()
         for node in detach:
             await self._detach(node, staging)
         attached: list[Attached] = []
@@ -319,17 +319,17 @@ class Chain:
     async def connect_genesis(self) -> None:
         """Give an empty store the state at genesis."""
         node = self.tree.genesis
-        staging = self.store.stage(-1)
+        staging = self.store.stage()
         rows = await self._index(self.genesis, (), node, 1)
         staging.apply(delta_of(self.genesis, 0, ()), rows, 0, 1)
-        self.store.publish(staging, node.hash, 0)
+        self.store.publish(staging, node.hash)
         self.archive.note(node)
 
     def _publish(
         self, staging: Staging, detached: Sequence[HeaderNode], attached: Sequence[Attached]
     ) -> None:
         previous, self.tip = self.tip, attached[-1].node
-        self.store.publish(staging, self.tip.hash, self.tip.height)
+        self.store.publish(staging, self.tip.hash)
         self._listener.changed(Change(previous, self.tip, detached, attached))
 
     def _condemn(self, node: HeaderNode, violation: Violation) -> None:

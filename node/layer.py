@@ -68,9 +68,7 @@ class Indexes:
 class Layer:
     """Coins, assets and index rows that differ from what lies below."""
 
-    def __init__(self, base: int) -> None:
-        """`base` is the height of the block at which what lies below stands."""
-        self._base = base
+    def __init__(self) -> None:
         self.created: dict[OutPoint, Coin] = {}
         self.spent: dict[OutPoint, Coin] = {}
         """Coins that exist below and do not any more. One that is in `created` too does exist."""
@@ -91,10 +89,10 @@ class Layer:
 
     def move_coins(self, gone: Mapping[OutPoint, Coin], come: Mapping[OutPoint, Coin]) -> None:
         """Take away the coins `gone`, add the coins `come`."""
-        created, spent, base = self.created, self.spent, self._base
+        created, spent = self.created, self.spent
         for outpoint, coin in gone.items():
-            # What was made above the base cannot be below, so nothing needs to be taken away there.
-            if created.pop(outpoint, None) is None or coin.height <= base:
+            # When it was made here, it either did not exist below or stood in `spent` already.
+            if created.pop(outpoint, None) is None:
                 spent[outpoint] = coin
         created.update(come)
         self._coins_by_lock.add(come)

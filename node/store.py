@@ -65,9 +65,8 @@ Row = tuple[bytes, bytes | None]
 class Staging:
     """Blocks taken off and put on, seen by nobody else until `Store.publish`."""
 
-    def __init__(self, store: Store, base: int) -> None:
-        """`base` is the height of the last block that stays."""
-        self.layer = Layer(base)
+    def __init__(self, store: Store) -> None:
+        self.layer = Layer()
         self._store = store
 
     def coin(self, outpoint: OutPoint, lock: LockHash) -> Coin | None:
@@ -115,9 +114,8 @@ class Store:
         self.flushed: TipRow | None = decode_tip_row(tip) if tip else None
         """The block at which the disk stands; None in a new directory."""
         self._tip_hash = self.flushed.hash if self.flushed else b""
-        self._tip_height = -1
-        self._active = Layer(-1)
-        self._previous = Layer(-1)
+        self._active = Layer()
+        self._previous = Layer()
         self._previous_on_disk = True
 
     def _check_format(self, chain_id: BlockHash) -> None:
@@ -238,13 +236,13 @@ class Store:
 
     # Changing
 
-    def stage(self, base: int) -> Staging:
-        return Staging(self, base)
+    def stage(self) -> Staging:
+        return Staging(self)
 
-    def publish(self, staging: Staging, tip_hash: BlockHash, height: int) -> None:
+    def publish(self, staging: Staging, tip_hash: BlockHash) -> None:
         """Make what was staged the state, at once. It now stands at block `tip_hash`."""
         self._active.absorb(staging.layer)
-        self._tip_hash, self._tip_height = tip_hash, height
+        self._tip_hash = tip_hash
 
     def put_header(self, block_hash: BlockHash, row: HeaderRow) -> None:
         """Remember a header; it is written with the next flush."""
@@ -289,7 +287,7 @@ class Store:
         layer, headers, view = self._active, self._headers, self._view
         tip = TipRow(self._tip_hash, self.blocks.end, self.undo.end)
         self._previous, self._previous_on_disk = layer, False
-        self._active, self._headers = Layer(self._tip_height), {}
+        self._active, self._headers = Layer(), {}
 
         def write() -> None:
             # Files first: a row must never lead to bytes that are not on the disk.

@@ -160,11 +160,11 @@ async def by_stage(directory: Path, workload: Workload) -> dict[str, float]:
             record = next(records, None)
         if record is None:
             break
-        staging = store.stage(10**9)
+        staging = store.stage()
         block, checks = _connect(stages, record[1], workload, tree, staging)
         signatures += checks
         with stages.time("layers in memory"):
-            store.publish(staging, block.header.hash, 0)
+            store.publish(staging, block.header.hash)
     with stages.time("LevelDB batch (another thread)"):
         await store.flush()
     with stages.time("signatures (other processes)"):

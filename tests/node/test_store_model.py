@@ -161,7 +161,7 @@ class Model:
         """Take `depth` blocks off and put `rise` others on, all at once."""
         depth = min(depth, len(self.blocks) - 1) if self.blocks else 0
         kept = self.blocks[: len(self.blocks) - depth]
-        staging = self.store.stage(len(kept) - 1)
+        staging = self.store.stage()
         for height in range(len(self.blocks) - 1, len(kept) - 1, -1):
             self._put(staging, self.blocks[:height], self.blocks[height], -1)
             self._maker.lose(self.blocks[height])
@@ -172,7 +172,7 @@ class Model:
             kept.append(block)
         if not kept:
             return
-        self.store.publish(staging, kept[-1].header.hash, len(kept) - 1)
+        self.store.publish(staging, kept[-1].header.hash)
         self.blocks = kept
 
     def begin_flush(self) -> None:
