@@ -14,6 +14,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 from consensus.block import genesis
 from consensus.errors import DecodeError, StorageError
@@ -69,6 +70,11 @@ class SystemClock:
         return time.monotonic()
 
 
+class _Rpc(NamedTuple):
+    dispatcher: Dispatcher[ports.Node]
+    server: RpcServer
+
+
 class Node:
     """A node with everything that belongs to it."""
 
@@ -79,6 +85,7 @@ class Node:
         self._closers: list[Callable[[], Awaitable[None]]] = []
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._rpc: _Rpc | None = None
 
     # Life
 
@@ -117,6 +124,11 @@ class Node:
         return task
 
     async def _close(self) -> None:
+        if self._rpc is not None:
+            # Whoever asks from now on must not reach a part that is being closed.
+            self._rpc.dispatcher.node = None
+            self._rpc.dispatcher.state = "stopping"
+            await self._rpc.server.close()
         while self._closers:
             close = self._closers.pop()
             try:
@@ -172,7 +184,7 @@ class Node:
             settings.config.index,
         )
 
-    # JSON-RPC: up first, to say that the node is starting; down last
+    # JSON-RPC: up first, to say that the node is starting
 
     async def _start_rpc(self) -> None:
         settings = self.settings
@@ -182,10 +194,10 @@ class Node:
             raise ConfigError(f"rpc-user: {error}") from None
         users.append(write_cookie(self.directory.cookie, secrets.token_bytes(32)))
         self._closers.append(self._remove_cookie)
-        self.dispatcher: Dispatcher[ports.Node] = Dispatcher(METHODS, settings.params)
-        server = RpcServer(self.dispatcher, users, settings.config.rpc_host)
+        dispatcher: Dispatcher[ports.Node] = Dispatcher(METHODS, settings.params)
+        server = RpcServer(dispatcher, users, settings.config.rpc_host)
         await _listen("rpc", settings.rpc, server.start(*settings.rpc))
-        self._closers.append(server.close)
+        self._rpc = _Rpc(dispatcher, server)
         log.info("JSON-RPC at http://%s", settings.rpc._replace(port=server.port))
 
     async def _remove_cookie(self) -> None:
@@ -242,7 +254,8 @@ class Node:
             task = self._spawn(miner.run())
             self._closers.append(lambda: self._cancel(task))
             log.info("mining to %s", settings.config.mine_to)
-        self.dispatcher.node = ports.Node(
+        assert self._rpc is not None
+        self._rpc.dispatcher.node = ports.Node(
             ledger=ledger,
             network=Peering(self.network),
             templates=templates,
