@@ -17,10 +17,11 @@ from node import log as logs
 from node.app import VERSION, Node
 from node.config import (
     CONFIG_NAME,
-    HOME,
     LOG_LEVELS,
     ConfigError,
     Settings,
+    data_directory,
+    load_params,
     merge,
     read_toml,
     settle,
@@ -142,9 +143,8 @@ def main(config_file: str | None, **given: Any) -> None:
 def _settings(config_file: str | None, options: dict[str, Any]) -> Settings:
     if config_file is not None:
         return settle(merge(read_toml(Path(config_file)), options))
-    network = options.get("network", "main")
-    named = options.get("datadir") or HOME / network
-    path = Path(named).expanduser() / CONFIG_NAME
+    params = load_params(options.get("network", "main"))
+    path = data_directory(options.get("datadir", ""), params) / CONFIG_NAME
     return settle(merge(read_toml(path) if path.is_file() else {}, options))
 
 

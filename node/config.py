@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +26,10 @@ PORTS: Mapping[str, tuple[int, int]] = {
 }
 PRIVATE_PORTS = (39931, 39932)
 """Ports for RPC and peers of every network that is not built in."""
+PORT_MAX = 65_535
+_ENDPOINT = re.compile(
+    r"(\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[A-Za-z0-9._-]+))(:(?P<port>[0-9]{1,5}))?"
+)
 
 
 class ConfigError(ValueError):
@@ -81,12 +87,15 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             data = file.read(FILE_BYTES_MAX + 1)
-        if len(data) > FILE_BYTES_MAX:
-            raise ConfigError(f"{path} is larger than {FILE_BYTES_MAX} bytes")
-        return tomllib.loads(data.decode("utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    if len(data) > FILE_BYTES_MAX:
+        raise ConfigError(f"{path} is larger than {FILE_BYTES_MAX} bytes")
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except RecursionError:
+        raise ConfigError(f"{path} is not a TOML file: nested too deeply") from None
+    except ValueError as error:  # of syntax, of encoding, or a number of too many digits
         raise ConfigError(f"{path} is not a TOML file: {error}") from None
 
 
@@ -98,23 +107,46 @@ def load_params(network: str) -> Params:
         raise ConfigError(
             f"--network {network!r} is none of {', '.join(NETWORKS)} and no file NAME.toml"
         )
-    path = Path(network).expanduser()
+    path = _path("network", network)
     try:
         return params_from_mapping(read_toml(path))
     except ParamsError as error:
         raise ConfigError(f"{path}: {error}") from None
 
 
+def data_directory(named: str, params: Params) -> Path:
+    """The directory that was named, or else the network's own. Raises: ConfigError."""
+    return _path("datadir", named) if named else _path("datadir", f"{HOME}/{params.name.decode()}")
+
+
+def _path(option: str, text: str) -> Path:
+    try:
+        if "\0" in text:
+            raise ConfigError(f"{option} {text!r} is no path")
+        return Path(text).expanduser()
+    except RuntimeError as error:  # no such user, or one without a home
+        raise ConfigError(f"{option} {text!r}: {error}") from None
+
+
 def parse_endpoint(option: str, text: str, default_port: int) -> Endpoint:
-    """`HOST`, `HOST:PORT` or `[IPv6]:PORT`. Raises: ConfigError."""
-    host, separator, port = text.rpartition(":")
-    if not separator or (":" in host and not host.endswith("]")):
-        host, port = text, str(default_port)
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise ConfigError(f"{option} {text!r} is not HOST:PORT")
-    return Endpoint(host, int(port))
+    """`HOST`, `HOST:PORT`, an IPv6 address or `[IPv6]:PORT`. Raises: ConfigError."""
+    if _is_ipv6(text):
+        return Endpoint(text, default_port)
+    match = _ENDPOINT.fullmatch(text)
+    if match is None or (match["ipv6"] and not _is_ipv6(match["ipv6"])):
+        raise ConfigError(f"{option} {text[:80]!r} is not HOST:PORT")
+    port = int(match["port"]) if match["port"] else default_port
+    if port > PORT_MAX:
+        raise ConfigError(f"{option} {text!r}: a port is at most {PORT_MAX}")
+    return Endpoint(match["ipv6"] or match["host"], port)
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def merge(file: Mapping[str, Any], options: Mapping[str, Any]) -> Config:
@@ -129,7 +161,8 @@ def merge(file: Mapping[str, Any], options: Mapping[str, Any]) -> Config:
     try:
         config = msgspec.convert(fields, Config, strict=True)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"the configuration is wrong: {error}") from None
+        what, _, field = str(error).partition(" - at `$.")
+        raise ConfigError(f"{field.rstrip('`').replace('_', '-')}: {what}") from None
     for name, (low, high) in _BOUNDS.items():
         if not low <= getattr(config, name) <= high:
             raise ConfigError(f"{name.replace('_', '-')} must be from {low} to {high}")
@@ -143,7 +176,6 @@ def settle(config: Config) -> Settings:
     params = load_params(config.network)
     name = params.name.decode()
     rpc_port, p2p_port = PORTS.get(name, PRIVATE_PORTS)
-    datadir = Path(config.datadir) if config.datadir else HOME / name
     mine_to = None
     if config.mine_to:
         try:
@@ -155,7 +187,7 @@ def settle(config: Config) -> Settings:
     return Settings(
         config=config,
         params=params,
-        datadir=datadir.expanduser(),
+        datadir=data_directory(config.datadir, params),
         rpc=parse_endpoint("rpc", config.rpc or "127.0.0.1", rpc_port),
         p2p=p2p if config.listen else None,
         connect=tuple(parse_endpoint("connect", text, p2p_port) for text in config.connect),

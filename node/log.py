@@ -14,14 +14,17 @@ def _stamp(record: logging.LogRecord) -> str:
     return f"{seconds}.{int(record.msecs):03}Z"
 
 
+def _printable(text: str) -> str:
+    """What peers and users send may hold anything; a line of the log stays a line."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 class TextFormatter(logging.Formatter):
     """`time LEVEL part: message`, the traceback of a bug behind it."""
 
     def format(self, record: logging.LogRecord) -> str:
         part = record.name.removeprefix("node.")
-        line = f"{_stamp(record)} {record.levelname:<7} {part}: {record.getMessage()}"
-        # What peers and users send may hold anything; a line of the log stays a line.
-        line = "".join(c if c.isprintable() else "?" for c in line)
+        line = f"{_stamp(record)} {record.levelname:<7} {part}: {_printable(record.getMessage())}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -33,7 +36,7 @@ class JsonFormatter(logging.Formatter):
             "time": _stamp(record),
             "level": record.levelname.lower(),
             "part": record.name,
-            "message": record.getMessage(),
+            "message": _printable(record.getMessage()),
         }
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
