@@ -5,6 +5,8 @@ Source: docs/protocol.md, "Addresses"; BIP173 and BIP350 for the code itself.
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterable
 
 from consensus.hashes import LockHash
@@ -12,6 +14,11 @@ from consensus.hashes import LockHash
 _ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _VALUES = {character: value for value, character in enumerate(_ALPHABET)}
 _GENERATORS = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+_REDUCTIONS = [
+    functools.reduce(operator.xor, (g for i, g in enumerate(_GENERATORS) if top >> i & 1), 0)
+    for top in range(32)
+]
+"""What the five bits that fall out at the top add to the checksum."""
 _BECH32M = 0x2BC830A3
 _LENGTH_MAX = 90
 _CHECKSUM = 6
@@ -25,11 +32,7 @@ class AddressError(ValueError):
 def _polymod(values: Iterable[int]) -> int:
     check = 1
     for value in values:
-        top = check >> 25
-        check = (check & 0x1FFFFFF) << 5 ^ value
-        for bit, generator in enumerate(_GENERATORS):
-            if top >> bit & 1:
-                check ^= generator
+        check = (check & 0x1FFFFFF) << 5 ^ value ^ _REDUCTIONS[check >> 25]
     return check
 
 
