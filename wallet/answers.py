@@ -129,6 +129,11 @@ class Acceptance(msgspec.Struct, frozen=True):
 
     allowed: bool
     reject_reason: str = msgspec.field(default="", name="reject-reason")
+    reject_details: str = msgspec.field(default="", name="reject-details")
+
+    @property
+    def reason(self) -> str:
+        return self.reject_details or self.reject_reason
 
 
 class AssetInfo(msgspec.Struct, frozen=True):

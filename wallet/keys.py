@@ -34,6 +34,11 @@ def coin_type(params: Params) -> int:
     return TEST_COIN_TYPE if params.name in (b"test", b"regtest") else COIN_TYPE
 
 
+def _network(coin: int) -> str:
+    """How the library calls the two sorts of prefixes."""
+    return "test" if coin == TEST_COIN_TYPE else "main"
+
+
 def words_of(entropy: bytes) -> str:
     """The BIP39 words of 16, 20, 24, 28 or 32 random bytes."""
     return str(_MNEMONIC.to_mnemonic(entropy))
@@ -70,18 +75,20 @@ class Account:
     @classmethod
     def from_words(cls, words: str, coin: int, account: int) -> Account:
         """The account that checked words lead to."""
-        network = "test" if coin == TEST_COIN_TYPE else "main"
-        root = BIP32.from_seed(seed_of(words), network=network)
+        root = BIP32.from_seed(seed_of(words), network=_network(coin))
         path = [level | HARDENED_INDEX for level in (PURPOSE, coin, account)]
         return cls(BIP32.from_xpriv(root.get_xpriv_from_path(path)))
 
     @classmethod
-    def from_xpub(cls, text: str) -> Account:
-        """The public half of an account. Raises: WalletError."""
+    def from_xpub(cls, text: str, coin: int) -> Account:
+        """The public half of an account. Raises: WalletError, also if it is for other networks."""
         try:
             node = BIP32.from_xpub(text)
         except (ValueError, AssertionError, IndexError):
             raise WalletError("not an extended public key (xpub… or tpub…)") from None
+        if node.network != _network(coin):
+            wanted = "tpub" if coin == TEST_COIN_TYPE else "xpub"
+            raise WalletError(f"on this network an extended public key begins with {wanted}")
         if node.depth != _ACCOUNT_DEPTH:
             raise WalletError(
                 f"the extended public key has depth {node.depth}; that of an account has 3"

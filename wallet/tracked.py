@@ -51,10 +51,11 @@ class Keyring:
         self.params = params
         self.book = book
         self.hrp = params.hrp.decode("ascii")
+        self._coin = coin_type(params)
         self.account = (
-            Account.from_xpub(book.xpub)
+            Account.from_xpub(book.xpub, self._coin)
             if book.words is None
-            else Account.from_words(book.words, coin_type(params), book.account)
+            else Account.from_words(book.words, self._coin, book.account)
         )
         self._pubkeys: dict[tuple[int, int], bytes] = {}
         self._watched: dict[str, Account] = {}
@@ -82,7 +83,7 @@ class Keyring:
     def watched(self, position: int, chain: int, index: int) -> Place:
         """One address of a watched account."""
         entry = self.book.accounts[position]
-        account = self._watched.setdefault(entry.xpub, Account.from_xpub(entry.xpub))
+        account = self._watched.setdefault(entry.xpub, Account.from_xpub(entry.xpub, self._coin))
         lock = Key(account.pubkey(chain, index))
         return Place(lock_hash(lock), Kind.WATCHED, entry.name, chain, index, lock)
 

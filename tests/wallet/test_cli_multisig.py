@@ -14,7 +14,7 @@ from consensus.hashes import to_text
 from consensus.locks import lock_hash
 from consensus.params import COIN
 from consensus.tx import Key, Older, Threshold
-from tests.support.rpc_node import ToyNode, address_text, pay_from
+from tests.support.rpc_node import RpcFault, ToyNode, address_text, pay_from
 from tests.support.wallet_cli import Tael
 
 
@@ -254,3 +254,17 @@ def test_history_tells_own_coins_and_shared_ones_apart(
         if row["txid"] == sent["txid"]
     }
     assert rows == {"": -COIN - sent["fee"]["units"], "board": COIN}
+
+
+def test_second_sender_is_not_told_of_a_failure(
+    node: ToyNode, board: tuple[Tael, Tael, Tael], bob: Tael
+) -> None:
+    first, second, _ = board
+    file = propose(first, "p.json", bob.json("address")["address"], "1")
+    for wallet in (first, second):
+        wallet.run("multisig", "sign", file, "--yes")
+    first.run("multisig", "send", file, "--yes")
+    node.mine()
+    node.faults["sendrawtransaction"] = RpcFault(-27, "already-confirmed")
+    assert second.json("multisig", "send", file, "--yes")["sent"] is True
+    assert second.json("info")["sent"] == 1

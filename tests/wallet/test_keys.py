@@ -78,7 +78,7 @@ def test_test_networks_share_coin_type_1() -> None:
 
 def test_extended_public_key_shows_the_same_addresses_and_spends_nothing() -> None:
     whole = Account.from_words(ABANDON, coin_type(REGTEST), 0)
-    public = Account.from_xpub(whole.xpub)
+    public = Account.from_xpub(whole.xpub, 1)
     assert [public.pubkey(1, n) for n in range(3)] == [whole.pubkey(1, n) for n in range(3)]
     with pytest.raises(WalletError, match="watch-only"):
         public.secret(0, 0)
@@ -91,7 +91,7 @@ def test_extended_public_key_shows_the_same_addresses_and_spends_nothing() -> No
 )  # fmt: skip
 def test_what_is_no_account_key_is_refused(text: str) -> None:
     with pytest.raises(WalletError):
-        Account.from_xpub(text)
+        Account.from_xpub(text, 1795)
 
 
 @pytest.mark.parametrize(
@@ -141,3 +141,10 @@ def test_keys_and_addresses_are_those_that_the_manual_shows(network: str, chain:
     manual = (VECTORS.parent.parent / "docs/wallet.md").read_text()
     path = f"m/44'/{coin_type(params)}'/0'/{chain}/0"
     assert f"| {network} | `{path}` | `{pubkey.hex()}` | `{address}` |" in manual
+
+
+def test_extended_key_of_the_other_sort_of_network_is_refused() -> None:
+    public = Account.from_words(ABANDON, coin_type(REGTEST), 0).xpub
+    assert public.startswith("tpub")
+    with pytest.raises(WalletError, match="begins with xpub"):
+        Account.from_xpub(public, coin_type(MAIN))

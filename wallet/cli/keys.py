@@ -79,7 +79,7 @@ def create(app: App, count: str, show_words: bool, xpub: str | None, account: in
     Its words are all that is needed to restore it: write them down on paper.
     """
     if xpub is not None:
-        watched = Account.from_xpub(xpub)
+        watched = Account.from_xpub(xpub, coin_type(app.params))
         wallet = app.create_wallet(_book(app, None, watched.xpub, account))
         _report(app, wallet, {"watch_only": True}, ["Watch-only: it can spend nothing."])
         return

@@ -16,7 +16,7 @@ from wallet.book import SharedLock, WatchedAccount, WatchedAddress, check_label
 from wallet.cli.app import App, Wallet
 from wallet.cli.options import Command
 from wallet.errors import WalletError
-from wallet.keys import CHANGE, RECEIVE, Account
+from wallet.keys import CHANGE, RECEIVE, Account, coin_type
 from wallet.tracked import GAP_LIMIT
 
 _LOCK = decoder_of(Lock)
@@ -138,7 +138,7 @@ def watch(app: App, what: str, name: str) -> None:
         book = wallet.book
         book.check_name(name)
         if what[1:4] == "pub":
-            account = Account.from_xpub(what)
+            account = Account.from_xpub(what, coin_type(app.params))
             book.accounts.append(WatchedAccount(name, account.xpub))
             shown = account.xpub
         elif (lock := _lock_of(what)) is not None:

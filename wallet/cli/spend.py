@@ -19,7 +19,7 @@ from wallet.cli.app import App, Wallet
 from wallet.cli.assets_of import Assets, asset_infos, described
 from wallet.cli.options import combined
 from wallet.cli.output import amount_data, amount_text, asset_data, memo_text
-from wallet.client import Client
+from wallet.client import MINED_ALREADY, Client
 from wallet.errors import NodeSilent, RpcError, WalletError
 from wallet.keys import CHANGE
 from wallet.scan import Held, Say, discover, holdings, spendables
@@ -192,7 +192,7 @@ def check_with_node(app: App, tx: Tx) -> None:
 
     answers = app.ask_node(work)
     if len(answers) != 1 or not answers[0].allowed:
-        reason = answers[0].reject_reason if answers else "no reason given"
+        reason = answers[0].reason if answers else "no reason given"
         raise WalletError(f"the node would refuse the transaction: {reason}")
 
 
@@ -211,6 +211,8 @@ def submit(app: App, wallet: Wallet, tx: Tx) -> None:
             "`tael history` before you pay again"
         ) from None
     except RpcError as error:
+        if error.code == MINED_ALREADY:  # another cosigner was faster
+            return
         wallet.book.forget_sent(tx.txid)
         wallet.save()
         raise WalletError(f"the node refused the transaction: {error.message}") from None
