@@ -241,7 +241,9 @@ def test_the_right_block_is_asked_from_another_after_one_with_a_wrong_root() -> 
     assert scene.asked(actions) == {2: [1]}
 
 
-@pytest.mark.parametrize("violation", [Premature(Rule.HEADER_TIME_TOO_NEW), Refused(Rule.STORAGE)])
+@pytest.mark.parametrize(
+    "violation", [Premature(Rule.HEADER_TIME_TOO_NEW), Refused(Rule.MEMPOOL_FULL)]
+)
 def test_a_block_that_has_to_wait_is_nobodys_fault(violation: Premature | Refused) -> None:
     _, actions = done_with(violation)
     assert not only(Blame, actions)

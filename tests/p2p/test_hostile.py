@@ -229,9 +229,11 @@ def test_a_new_honest_peer_gets_in_past_a_crowd_that_says_nothing() -> None:
             QUICK, handshake_s=30.0, handshaking_max=8, per_address_max=1_000
         )
         async with attacked(config) as scene, AsyncExitStack() as stack:
-            crowd = [await stack.enter_async_context(RawSocket(scene.address)) for _ in range(60)]
-            for peer in crowd[30:]:
-                await peer.upgrade()
+            crowd = []
+            for number in range(60):
+                crowd.append(await stack.enter_async_context(RawSocket(scene.address)))
+                if number >= 30:
+                    await crowd[number].upgrade()
             async with raw_peer(scene.address) as late:
                 started = time.monotonic()
                 await late.greet(scene.node)
