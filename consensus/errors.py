@@ -103,9 +103,6 @@ class Rule(enum.StrEnum):
     MEMPOOL_FULL = "mempool-full"
     GENESIS_STALE = "genesis-stale"
 
-    # Storage
-    STORAGE = "storage"
-
 
 class Violation(Exception):
     """A rule said no. `rule` names it; `data` are the values that a reader needs to see why."""
