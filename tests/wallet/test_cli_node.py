@@ -238,3 +238,23 @@ def test_arguments_that_are_no_text_are_one_line(bob: Tael) -> None:
         ("balance", "--wallet", odd),
     ):
         bob.fails(*args)
+
+
+def test_two_payments_at_once_spend_different_coins(
+    node: ToyNode, alice: Tael, bob: Tael, url: str
+) -> None:
+    address = bob.json("address")["address"]
+    variables = {**os.environ, "TAEL_PASSPHRASE": "correct horse"}
+    args = [
+        "--network", "regtest", "--wallet", str(alice.path), "--rpc", url,
+        "--datadir", str(alice.folder / "node"), "send", address, "3", "--yes",
+    ]  # fmt: skip
+    running = [
+        subprocess.Popen([sys.executable, "-m", "wallet", *args], cwd=ROOT, env=variables,
+                         stdout=subprocess.DEVNULL)
+        for _ in range(2)
+    ]  # fmt: skip
+    assert [process.wait(60) for process in running] == [0, 0]
+    assert len(node.mempool) == 2
+    node.mine()
+    assert node.balance_of(address) == 6 * COIN

@@ -308,3 +308,14 @@ def test_text_that_would_repaint_the_terminal_is_shown_harmless(
     assert "\ufffd[2J[red]" in bob.run("history")
     node.faults["getblockchaininfo"] = RpcFault(-1, "\x1b[31mboo")
     assert "\x1b" not in alice.fails("balance")
+
+
+def test_labels_of_payment_and_of_address_stand_in_the_history(
+    node: ToyNode, alice: Tael, bob: Tael
+) -> None:
+    address = bob.json("address", "--new", "--label", "order 7")["address"]
+    alice.run("send", address, "1", "--label", "shoes", "--yes")
+    node.mine()
+    assert alice.json("history")["transactions"][0]["label"] == "shoes"
+    assert bob.json("history")["transactions"][0]["label"] == "order 7"
+    assert "order 7" in bob.run("history")

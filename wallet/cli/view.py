@@ -205,20 +205,24 @@ def history(app: App, limit: int) -> None:
 
         def show() -> None:
             app.out.table(
-                (">Height", "Where", "Txid", ">Amount", "Memo"),
+                (">Height", "Where", "Txid", ">Amount", "Memo", "Label"),
                 [
-                    ("waiting" if row["height"] is None else str(row["height"]), row["where"],
-                     row["txid"], amounts, " ".join(memo_text(bytes.fromhex(memo)) for memo in row["memos"]))
+                    _event_cells(row, _amounts(event, infos))
                     for row, event in zip(rows, found, strict=True)
-                    for amounts in [_amounts(event, infos)]
                 ],
-            )  # fmt: skip
+            )
             for entry in waiting:
                 app.out.line(
                     f"Sent {time_text(entry['time'])} UTC but not known to the node: {entry['txid']}"
                 )
 
         app.out.result({"height": info.blocks, "transactions": rows, "unknown": waiting}, show)
+
+
+def _event_cells(row: Mapping[str, Any], amounts: str) -> tuple[str, ...]:
+    height = "waiting" if row["height"] is None else str(row["height"])
+    memos = " ".join(memo_text(bytes.fromhex(memo)) for memo in row["memos"])
+    return (height, row["where"], row["txid"], amounts, memos, row["label"])
 
 
 def _amounts(event: Event, infos: Assets) -> str:
@@ -253,8 +257,16 @@ def _event_data(
         "memos": memos,
         "fee": None if sent is None else amount_data(sent.fee, infos[NATIVE].decimals),
         "time": None if sent is None else sent.time,
-        "label": wallet.book.labels.get(to_text(event.txid), ""),
+        "label": _label(wallet, event),
     }  # fmt: skip
+
+
+def _label(wallet: Wallet, event: Event) -> str:
+    """The note on the transaction, else those on the addresses it touched."""
+    labels = wallet.book.labels
+    addresses = sorted(wallet.keyring.address(lock) for lock in event.places)
+    noted = [labels[address] for address in addresses if address in labels]
+    return labels.get(to_text(event.txid)) or ", ".join(noted)
 
 
 def _unseen(wallet: Wallet, seen: set[Txid]) -> list[dict[str, Any]]:
