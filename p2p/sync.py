@@ -94,20 +94,26 @@ class HeaderSync:
                 chain.learn(node)
 
     def _start(self, now: float) -> list[Action]:
-        """Ask a peer that claims more work than any known header has, unless one is asked."""
+        """Ask a peer whose claim is news to us, unless one is being asked."""
         if self._syncing is not None:
             return []
-        work = self._node.tree.best_header.work
         able = [
             chain
             for chain in self.chains.values()
-            if chain.claimed > work and chain.deadline is None and now >= chain.retry_at
+            if self._is_news(chain) and chain.deadline is None and now >= chain.retry_at
         ]
         if not able:
             return []
         chain = max(able, key=lambda chain: (not chain.is_inbound, chain.claimed))
         self._syncing = chain.peer
         return [self._ask(chain, self._node.tree.best_header, now)]
+
+    def _is_news(self, chain: PeerChain) -> bool:
+        """Whether the peer claims more work than any header that we know, or than our tip with a
+        chain that we do not know: the blocks of the best header may be withheld from us."""
+        if chain.claimed > self._node.tree.best_header.work:
+            return True
+        return chain.tip_hash is not None and chain.claimed > self._node.tip.work
 
     def _ask(self, chain: PeerChain, start: HeaderNode, now: float) -> Action:
         chain.unanswered += 1
@@ -211,6 +217,7 @@ class HeaderSync:
     def _finish(self, chain: PeerChain, now: float) -> list[Action]:
         """The peer has no more headers for us, whatever it claimed."""
         chain.claimed = chain.best.work if chain.best else 0
+        chain.tip_hash = None
         if self._syncing == chain.peer:
             self._syncing = None
         return self._start(now)

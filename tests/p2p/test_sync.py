@@ -9,6 +9,7 @@ from p2p.config import NetworkConfig
 from p2p.messages import GetHeaders, Headers
 from p2p.peer import Fault, Reason
 from p2p.sync import UNCONNECTING_MAX, HeaderSync
+from tests.support.chain import ALICE
 from tests.support.p2p_node import ToyNode
 from tests.support.planning import headers_of, hello_at, only, sent
 
@@ -52,6 +53,22 @@ def test_a_peer_with_less_work_is_not_asked() -> None:
     sync = HeaderSync(node, CONFIG)
     lower = hello_at(node.tree.genesis, node.chain_id)
     assert sync.on_ready(1, False, lower, 0.0) == []
+
+
+def test_an_unknown_chain_is_learned_although_the_best_header_has_more_work() -> None:
+    # The blocks of the best header may be withheld; then the other chain is the best to be had.
+    node = ToyNode()
+    node.add_headers(headers_of(LONG.chain))
+    other = ToyNode()
+    other.chain.mine_empty(10, ALICE.lock)
+    sync = HeaderSync(node, CONFIG)
+    actions = sync.on_ready(1, False, hello_at(other.tip, node.chain_id), 0.0)
+    assert [to for to, _ in sent(GetHeaders, actions)] == [1]
+    raws = [header.raw for header in headers_of(other.chain)]
+    assert answer(sync, node, 1, raws, 1.0) == []
+    best = sync.chains[1].best
+    assert best is not None
+    assert best.hash == other.tip.hash
 
 
 def test_a_peer_that_claimed_too_much_is_not_asked_again() -> None:
