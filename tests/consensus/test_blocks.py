@@ -283,12 +283,12 @@ def test_tree_is_that_of_rfc_6962() -> None:
 
 
 def test_no_two_lists_of_leaves_share_a_root() -> None:
-    # The last leaf doubled (CVE-2012-2459), and an inner node passed off as a leaf (CVE-2017-12842).
+    # The last leaf doubled (CVE-2012-2459), an inner node as a leaf (CVE-2017-12842).
     a, b, c = (bytes((number,)) * 64 for number in range(3))
     pair = hash_leaf(a) + hash_leaf(b)
     lists: list[list[bytes]] = [
-        [], [b""], [a], [a, a], [a, b], [a, b, c], [a, b, c, c], [a, b, c, c, c, c], [pair], [pair, c],
-        [hash_node(pair), c], [hash_leaf(a), hash_leaf(b)],
+        [], [b""], [a], [a, a], [a, b], [a, b, c], [a, b, c, c], [a, b, c, c, c, c], [pair],
+        [pair, c], [hash_node(pair), c], [hash_leaf(a), hash_leaf(b)],
     ]  # fmt: skip
     assert len({tree_root(leaves) for leaves in lists}) == len(lists)
 

@@ -1,4 +1,4 @@
-"""Blocks on top of a ledger: what each may spend and mint, and that taking one off leaves no trace."""
+"""Blocks on top of a ledger: what each may spend and mint, and what taking one off leaves."""
 
 from __future__ import annotations
 

@@ -196,7 +196,8 @@ def test_asset_that_is_not_kept_whole_is_refused() -> None:
     money = coin(10)
     assert spend([money, coin(70, GOLD)], [pay(30, GOLD), pay(40, GOLD)]) == 10
     for outputs in (
-        [pay(69, GOLD)], [pay(71, GOLD)], [pay(70, SILVER)], [pay(10)], [pay(70, GOLD), pay(1, SILVER)],
+        [pay(69, GOLD)], [pay(71, GOLD)], [pay(70, SILVER)], [pay(10)],
+        [pay(70, GOLD), pay(1, SILVER)],
     ):  # fmt: skip
         with violates(Rule.ASSET_IMBALANCE, Invalid):
             spend([money, coin(70, GOLD)], outputs)
