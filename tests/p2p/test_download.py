@@ -13,6 +13,7 @@ from p2p.download import BlockDownload
 from p2p.messages import GETBLOCKS_MAX, GetBlocks
 from p2p.peer import Fault, Reason
 from p2p.sync import HeaderSync
+from tests.support.chain import ALICE
 from tests.support.p2p_node import ToyNode
 from tests.support.planning import blocks_of, headers_of, hello_at, only, sent
 
@@ -94,7 +95,7 @@ def test_a_branch_with_less_work_is_not_fetched() -> None:
     scene = Scene(headers=3)
     for block in BLOCKS[:3]:
         asyncio.run(scene.node.accept_block(block.raw))
-    side = scene.node.chain.template(parent=scene.node.tree.genesis)
+    side = scene.node.chain.template(payout=ALICE.lock, parent=scene.node.tree.genesis)
     scene.node.add_headers([side.header])
     branch = scene.node.tree.get(side.header.hash)
     assert branch is not None
