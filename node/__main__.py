@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -38,7 +39,7 @@ Examples
         --connect 127.0.0.1:29932
       A second node beside the first.
   taeld --network campus.toml
-      A currency of your own; docs/example.toml explains the entries.
+      A currency of your own; docs/example-currency.toml explains the entries.
 \b
 Every option but --config, --version and --help can stand in the TOML file under the same
 name, without the hyphens before it: mine-to = "tael1...". What is typed counts more.
@@ -137,7 +138,7 @@ def main(config_file: str | None, **given: Any) -> None:
     except (StorageError, ConfigError) as error:
         _exit(str(error))
     except OSError as error:
-        _exit(error.strerror or str(error))
+        _exit(f"{error.filename}: {error.strerror}" if error.filename else str(error))
 
 
 def _settings(config_file: str | None, options: dict[str, Any]) -> Settings:
@@ -145,7 +146,7 @@ def _settings(config_file: str | None, options: dict[str, Any]) -> Settings:
         return settle(merge(read_toml(Path(config_file)), options))
     params = load_params(options.get("network", "main"))
     path = data_directory(options.get("datadir", ""), params) / CONFIG_NAME
-    return settle(merge(read_toml(path) if path.is_file() else {}, options))
+    return settle(merge(read_toml(path) if os.path.isfile(path) else {}, options))
 
 
 async def _run(settings: Settings) -> None:
