@@ -16,7 +16,7 @@ from typing import NamedTuple
 from consensus.block import HEADER_BYTES, Block, Header, decode_header
 from consensus.block_rules import BlockCheck, CheckedBlock
 from consensus.connect import CoinReader, Connection, delta_of
-from consensus.errors import DecodeError, Invalid, Rule, Violation
+from consensus.errors import DecodeError, Invalid, Rule, StorageError, Violation
 from consensus.hashes import BlockHash, LockHash
 from consensus.header_tree import HeaderNode, HeaderTree, Status
 from consensus.locks import BlockContext
@@ -96,6 +96,7 @@ class Chain:
         self._verdicts: OrderedDict[BlockHash, Invalid] = OrderedDict()
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
+        self._failure: StorageError | None = None
 
     # Reading
 
@@ -169,7 +170,7 @@ class Chain:
         # Meanwhile somebody else may have brought it, or what it builds on turned out invalid.
         self._refuse_invalid(node)
         if node.status is Status.HEADER:
-            self.archive.add_block(node, raw, len(checked.block.txs))
+            self._store(node, raw, len(checked.block.txs))
             self.tree.mark_stored(node)
             self.archive.note(node)
             self._keep(node, checked)
@@ -181,6 +182,7 @@ class Chain:
         """Like `accept_block`, and wait until it is known whether the block can be connected."""
         node = await self.accept_block(raw)
         await self.settled()
+        self._check_storage()
         self._refuse_invalid(node)
         return node
 
@@ -208,6 +210,21 @@ class Chain:
                 self._condemn(node, error)
             raise
 
+    def _check_storage(self) -> None:
+        """Raises: StorageError, if storage has failed before."""
+        if self._failure is not None:
+            raise StorageError(self._failure.what, self._failure.remedy)
+
+    def _store(self, node: HeaderNode, raw: bytes, tx_count: int) -> None:
+        self._check_storage()
+        try:
+            self.archive.add_block(node, raw, tx_count)
+        except StorageError as error:
+            # Whoever brought it cannot do anything about that: the node has to stop.
+            self._failure = error
+            self._wake.set()
+            raise
+
     def _keep(self, node: HeaderNode, checked: CheckedBlock) -> None:
         self._checked[node.hash] = checked
         self._checked_bytes += len(checked.block.raw)
@@ -231,14 +248,21 @@ class Chain:
     # Moving the tip
 
     async def run(self) -> None:
-        """Follow the most work until cancelled. Raises: StorageError."""
-        while True:
-            self._wake.clear()
-            while await self._advance():
-                pass
-            if not self._wake.is_set():
-                self._settled.set()
-            await self._wake.wait()
+        """Follow the most work until cancelled. Raises: StorageError, also of a block coming in."""
+        try:
+            while True:
+                self._check_storage()
+                self._wake.clear()
+                while await self._advance():
+                    pass
+                if not self._wake.is_set():
+                    self._settled.set()
+                await self._wake.wait()
+        except StorageError as error:
+            self._failure = error
+            # Nothing will move any more; who waits for that asks `_check_storage` then.
+            self._settled.set()
+            raise
 
     def start_from(self, tip: HeaderNode) -> None:
         """Say at which block the store stands, before `run`."""

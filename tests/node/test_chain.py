@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from consensus.block import Block, make_block, make_header
-from consensus.errors import DecodeError, Invalid, Missing, Premature, Rule, Violation
+from consensus.errors import (
+    DecodeError,
+    Invalid,
+    Missing,
+    Premature,
+    Rule,
+    StorageError,
+    Violation,
+)
 from consensus.header_tree import Status
 from consensus.params import TX_BYTES_MAX
 from consensus.tx import NATIVE, OutPoint, Tx, TxOut, decode_tx, make_coinbase
@@ -370,3 +378,51 @@ def test_without_indexes_the_coins_are_the_same(tmp_path: Path) -> None:
             assert node.store.coins_of(lock, OutPoint(b""), 10**6) == wanted.coins_of(lock)
 
     with_chain(tmp_path, scenario, indexed=False)
+
+
+def test_a_block_that_cannot_be_stored_stops_the_chain_and_not_only_its_sender(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = ripe_chain()
+
+    def full(_: bytes) -> None:
+        raise StorageError("cannot write a block", "make room")
+
+    async def scenario(node: NodeChain) -> None:
+        await node.give(blocks_of(toy))
+        before = len(node.store.headers())
+        monkeypatch.setattr(node.store.blocks, "append", full)
+        block = toy.template()
+        with pytest.raises(StorageError, match="cannot write a block"):
+            await node.chain.accept_block(block.raw)
+        found = node.chain.tree.get(block.header.hash)
+        assert found is not None
+        assert found.status is Status.HEADER
+        with pytest.raises(StorageError, match="cannot write a block"):
+            await node.settled()
+        assert len(node.store.headers()) == before
+        assert_knows(node, Recount(whole_chain(toy)), page=50)
+
+    with_chain(tmp_path, scenario)
+
+
+def test_whoever_waits_for_a_verdict_is_told_when_the_disk_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = ripe_chain()
+    blocks = [toy.mine([toy.pay(ALICE, BOB, 1)]), *(toy.mine() for _ in range(2))]
+
+    def full(_: bytes) -> None:
+        raise StorageError("cannot write what a block spends", "make room")
+
+    async def scenario(node: NodeChain) -> None:
+        await node.give(blocks_of(toy)[:-3])
+        node.chain.add_headers([block.header for block in blocks])
+        monkeypatch.setattr(node.store.undo, "append", full)
+        asked = [node.chain.submit_block(block.raw) for block in blocks]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [StorageError] * 3
+        with pytest.raises(StorageError):
+            await node.chain.submit_block(toy.template().raw)
+
+    with_chain(tmp_path, scenario)
