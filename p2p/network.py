@@ -31,7 +31,6 @@ FAREWELL_BYTES_MAX = 64
 CONTROL_FRAMES_PER_S = 1.0
 CONTROL_FRAMES_BURST = 60.0
 HTTP_LINE_BYTES_MAX = 1_024
-HTTP_HEADERS_MAX = 32
 
 
 class _Socket(Protocol):
@@ -136,7 +135,7 @@ class _Server(web.Server):
     ) -> None:
         super().__init__(
             handler, access_log=None, max_line_size=HTTP_LINE_BYTES_MAX,
-            max_field_size=HTTP_LINE_BYTES_MAX, max_headers=HTTP_HEADERS_MAX,
+            max_field_size=HTTP_LINE_BYTES_MAX,
         )  # fmt: skip
         self._handshake_s = handshake_s
         self._handshaking_max = handshaking_max

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
-import aiohttp
 import msgspec
 import pytest
 
@@ -17,9 +14,7 @@ from consensus.block import make_block, make_header
 from consensus.codec import encode
 from consensus.hashes import Wtxid, hash_wtxid
 from consensus.tx import NATIVE, TxOut, make_coinbase
-from p2p.config import NetworkConfig
 from p2p.messages import (
-    FRAME_BYTES_MAX,
     Addr,
     Announce,
     BlockMessage,
@@ -34,48 +29,10 @@ from p2p.messages import (
     Txs,
     encode_message,
 )
-from p2p.network import Network
-from p2p.ports import Endpoint
+from tests.support.attack import Scene, attacked
 from tests.support.chain import ALICE, BOB, DAVE
-from tests.support.p2p_node import QUICK, ToyNode, make_network, until
+from tests.support.p2p_node import QUICK, until
 from tests.support.raw_peer import RawPeer, RawSocket, hello_of, raw_peer
-
-
-class Scene:
-    """A node under attack, with an honest peer that must not notice."""
-
-    def __init__(self, node: ToyNode, network: Network, friend: ToyNode) -> None:
-        self.node = node
-        self.network = network
-        self.friend = friend
-        assert network.local_address is not None
-        self.address: Endpoint = network.local_address
-
-    async def check_alive(self) -> None:
-        """The honest peer still gets blocks, and soon."""
-        height = self.node.tip.height
-        self.node.mine()
-        await until(lambda: self.friend.tip.height == height + 1, "for the honest peer")
-
-
-@asynccontextmanager
-async def attacked(config: NetworkConfig = QUICK, blocks: int = 3) -> AsyncIterator[Scene]:
-    node, friend = ToyNode(), ToyNode()
-    node.mine(blocks)
-    victim, honest = make_network(node, config), make_network(friend)
-    try:
-        await victim.start()
-        await honest.start()
-        scene = Scene(node, victim, friend)
-        honest.add_node(*scene.address)
-        await until(lambda: friend.tip.height == blocks)
-        yield scene
-        await scene.check_alive()
-        assert len(victim.peers()) == 1
-    finally:
-        await honest.close()
-        await victim.close()
-
 
 NOT_CANONICAL = {
     "an id of two bytes": b"\x92\xcc\x01\x05",
@@ -106,123 +63,6 @@ def test_a_frame_that_is_no_message_ends_the_connection(frame: bytes) -> None:
     asyncio.run(scenario())
 
 
-def test_text_is_no_message() -> None:
-    async def scenario() -> None:
-        async with attacked() as scene, raw_peer(scene.address) as peer:
-            await peer.ws.send_str("hello")
-            assert await peer.ending() == (4000, "misbehaving")
-
-    asyncio.run(scenario())
-
-
-@pytest.mark.parametrize("excess", [1, 1_000_000])
-def test_an_oversized_message_is_closed_with_code_1009(excess: int) -> None:
-    async def scenario() -> None:
-        async with attacked() as scene, RawSocket(scene.address) as peer:
-            assert b"101" in await peer.upgrade()
-            peer.write_frame(b"", length=FRAME_BYTES_MAX + excess)
-            assert await peer.close_code() == 1009
-
-    asyncio.run(scenario())
-
-
-def test_a_length_of_2_to_the_63_is_closed_at_once() -> None:
-    async def scenario() -> None:
-        async with attacked() as scene, RawSocket(scene.address) as peer:
-            await peer.upgrade()
-            peer.write_frame(b"", length=2**63 - 1)
-            assert await peer.close_code() == 1009
-
-    asyncio.run(scenario())
-
-
-def test_fragments_that_add_up_to_too_much_are_closed_with_code_1009() -> None:
-    async def scenario() -> None:
-        async with attacked() as scene, RawSocket(scene.address) as peer:
-            await peer.upgrade()
-            peer.write_frame(bytes(2_500_000), first=0x02)
-            peer.write_frame(bytes(2_500_000), first=0x80)
-            assert await peer.close_code() == 1009
-
-    asyncio.run(scenario())
-
-
-def test_compression_is_not_negotiated_and_a_reserved_bit_is_closed_with_code_1002() -> None:
-    async def scenario() -> None:
-        async with attacked() as scene, RawSocket(scene.address) as peer:
-            answer = await peer.upgrade("Sec-WebSocket-Extensions: permessage-deflate")
-            assert b"101" in answer
-            assert b"permessage-deflate" not in answer
-            peer.write_frame(b"\x01", first=0xC2)
-            assert await peer.close_code() == 1002
-
-    asyncio.run(scenario())
-
-
-def test_a_page_in_a_browser_cannot_speak_to_a_node() -> None:
-    async def scenario() -> None:
-        async with attacked() as scene, aiohttp.ClientSession() as session:
-            for url, headers, status in (
-                ("/", {"Origin": "http://evil.example"}, 403),
-                ("/other", {}, 404),
-                ("/", {}, 400),
-            ):
-                address = f"http://{scene.address}{url}"
-                async with session.get(address, headers=headers) as response:
-                    assert response.status == status
-                    assert "Access-Control-Allow-Origin" not in response.headers
-
-    asyncio.run(scenario())
-
-
-def test_a_peer_cannot_send_us_elsewhere() -> None:
-    async def scenario() -> None:
-        async with attacked() as scene:
-            asked: list[bytes] = []
-
-            async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                asked.append(await reader.readuntil(b"\r\n\r\n"))
-                where = f"http://{scene.address}/"
-                writer.write(
-                    b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: %b\r\n\r\n"
-                    % where.encode()
-                )
-                await writer.drain()
-                writer.close()
-
-            server = await asyncio.start_server(redirect, "127.0.0.1", 0)
-            peers = len(scene.network.peers())
-            dialling = make_network(ToyNode())
-            await dialling.start()
-            dialling.add_node(*server.sockets[0].getsockname())
-            # A second try shows that the first was given up.
-            await until(lambda: len(asked) == 2)
-            assert not dialling.peers()
-            assert len(scene.network.peers()) == peers
-            await dialling.close()
-            server.close()
-
-    asyncio.run(scenario())
-
-
-def test_connections_that_say_nothing_are_cut_in_time() -> None:
-    async def scenario() -> None:
-        config = msgspec.structs.replace(QUICK, handshake_s=0.3)
-        async with attacked(config) as scene, AsyncExitStack() as stack:
-            silent, partial, greetless = [
-                await stack.enter_async_context(RawSocket(scene.address)) for _ in range(3)
-            ]
-            partial.writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n")
-            await greetless.upgrade()
-            started = time.monotonic()
-            assert await silent.is_cut()
-            assert await partial.is_cut()
-            assert await greetless.is_cut()
-            assert time.monotonic() - started < 5
-
-    asyncio.run(scenario())
-
-
 def test_a_new_honest_peer_gets_in_past_a_crowd_that_says_nothing() -> None:
     async def scenario() -> None:
         config = msgspec.structs.replace(
@@ -241,19 +81,6 @@ def test_a_new_honest_peer_gets_in_past_a_crowd_that_says_nothing() -> None:
                 assert await crowd[0].is_cut()
                 assert await crowd[30].is_cut()
                 assert time.monotonic() - started < 5
-
-    asyncio.run(scenario())
-
-
-def test_one_address_has_a_bounded_number_of_places() -> None:
-    async def scenario() -> None:
-        config = msgspec.structs.replace(QUICK, per_address_max=3)
-        async with attacked(config) as scene, AsyncExitStack() as stack:
-            for _ in range(2):
-                peer = await stack.enter_async_context(raw_peer(scene.address))
-                await peer.greet(scene.node)
-            surplus = await stack.enter_async_context(raw_peer(scene.address))
-            assert await surplus.ending() == (4000, "full")
 
     asyncio.run(scenario())
 
@@ -284,46 +111,6 @@ def test_a_hello_for_another_chain_is_refused_with_the_reason() -> None:
             hello = msgspec.structs.replace(hello_of(scene.node), chain=bytes(32))
             await peer.send(hello)
             assert await peer.ending() == (4000, "wrong-chain")
-
-    asyncio.run(scenario())
-
-
-def test_a_flood_of_pings_ends_the_connection_and_stops_nobody() -> None:
-    async def scenario() -> None:
-        async with attacked() as scene:
-            async with raw_peer(scene.address) as peer:
-                await peer.greet(scene.node)
-                for number in range(100):
-                    await peer.send(Ping(number))
-                assert (await peer.ending())[1] == "misbehaving"
-            async with RawSocket(scene.address) as flood:
-                await flood.upgrade()
-                flood.write_frame(encode_message(hello_of(scene.node)))
-                ping = b"\x89\x80" + bytes(4)
-                flood.writer.write(ping * 100_000)
-                assert await flood.is_cut()
-
-    asyncio.run(scenario())
-
-
-def test_a_peer_that_does_not_read_is_dropped_with_little_queued() -> None:
-    async def scenario() -> None:
-        config = msgspec.structs.replace(QUICK, send_timeout_s=0.5)
-        async with attacked(config) as scene:
-            node = scene.node
-            node.served_bytes = 3_000_000
-            hashes = (node.tip.hash,) * 32
-            files = len(os.listdir("/proc/self/fd")) + 1
-            async with RawSocket(scene.address) as peer:
-                await peer.upgrade()
-                peer.write_frame(encode_message(hello_of(node)))
-                peer.write_frame(encode_message(GetBlocks(hashes)))
-                await until(lambda: len(scene.network.peers()) == 2)
-                await until(lambda: len(scene.network.peers()) == 1, "for the drop")
-                # What is queued for it must not keep the connection open.
-                await until(lambda: len(os.listdir("/proc/self/fd")) == files, "for the cut")
-                assert scene.network.totals().bytes_sent < 16_000_000
-            node.served_bytes = 0
 
     asyncio.run(scenario())
 
