@@ -23,9 +23,10 @@ from typing import NamedTuple
 import msgspec
 
 from consensus.asset import AssetRecord
+from consensus.block import HEADER_BYTES
 from consensus.codec import decode_canonical, decoder_of, encode
 from consensus.errors import StorageError, Violation
-from consensus.hashes import AssetId, LockHash, Txid
+from consensus.hashes import HASH_BYTES, AssetId, LockHash, Txid
 from consensus.tx import OUTPOINT_BYTES, AssetDefinition, Coin, Height, OutPoint
 
 FORMAT = 1
@@ -34,6 +35,7 @@ KEY_TIP = b"Mtip"
 HEADER, COIN, ASSET, TX, HISTORY, BALANCE = b"H", b"c", b"a", b"t", b"h", b"b"
 
 _COIN = struct.Struct(">I?Q")
+_COIN_SIZES = (_COIN.size, _COIN.size + HASH_BYTES)
 _TX = struct.Struct(">IIIII")
 _HISTORY_KEY = struct.Struct(">II")
 _HISTORY = struct.Struct(">32sQQ")
@@ -130,6 +132,8 @@ def coin_value(coin: Coin) -> bytes:
 
 
 def coin_of(lock: LockHash, value: bytes) -> Coin:
+    if len(value) not in _COIN_SIZES:
+        raise damaged("coin row")
     height, delayed, amount = _COIN.unpack_from(value)
     return Coin(AssetId(value[_COIN.size :]), amount, lock, Height(height), delayed)
 
@@ -152,6 +156,8 @@ def tx_value(place: TxPlace) -> bytes:
 
 
 def tx_place(value: bytes) -> TxPlace:
+    if len(value) != _TX.size:
+        raise damaged("transaction row")
     return TxPlace(*_TX.unpack(value))
 
 
@@ -164,6 +170,8 @@ def history_value(txid: Txid, received: int, spent: int) -> bytes:
 
 
 def history_entry(key: bytes, value: bytes) -> HistoryEntry:
+    if len(value) != _HISTORY.size:
+        raise damaged("history row")
     cursor = key[1 + LOCK_BYTES :]
     height, position = _HISTORY_KEY.unpack_from(cursor)
     txid, received, spent = _HISTORY.unpack(value)
@@ -178,7 +186,9 @@ def pack_pair(first: int, second: int) -> bytes:
 
 
 def unpack_pair(value: bytes) -> tuple[int, int]:
-    return int.from_bytes(value[:16], "big"), int.from_bytes(value[16:PAIR_BYTES], "big")
+    if len(value) != PAIR_BYTES:
+        raise damaged("pair of sums")
+    return int.from_bytes(value[:16], "big"), int.from_bytes(value[16:], "big")
 
 
 def asset_value(record: AssetRecord) -> bytes:
@@ -211,6 +221,8 @@ def decode_header_row(value: bytes) -> HeaderRow:
         row: HeaderRow = decode_canonical(_HEADER_ROW, value)
     except Violation:
         raise damaged("header row") from None
+    if len(row.raw) != HEADER_BYTES:
+        raise damaged("header row")
     return row
 
 
@@ -220,7 +232,7 @@ def decode_asset_row(value: bytes) -> AssetRecord:
     except Violation:
         raise damaged("asset row") from None
     return AssetRecord(
-        row.definition, row.authority_of, row.outpoint, row.height, *unpack_pair(value)
+        row.definition, row.authority_of, row.outpoint, row.height, *unpack_pair(value[:PAIR_BYTES])
     )
 
 
