@@ -23,20 +23,11 @@ from consensus.errors import (
 from consensus.header_tree import Status
 from consensus.params import TX_BYTES_MAX
 from consensus.tx import NATIVE, OutPoint, Tx, TxOut, decode_tx, make_coinbase
-from node.chain import SLICE
+from node.chain import SLICE_COST
 from tests.support.chain import ALICE, BOB, DAVE, ToyChain, rebuilt
-from tests.support.node_chain import (
-    FAR_FUTURE,
-    Economy,
-    NodeChain,
-    Recount,
-    assert_knows,
-    blocks_of,
-    digest_of,
-    ripe_chain,
-    whole_chain,
-    with_chain,
-)
+from tests.support.economy import Economy, blocks_of, ripe_chain, whole_chain
+from tests.support.node_chain import FAR_FUTURE, NodeChain, with_chain
+from tests.support.recount import Recount, assert_knows, digest_of
 
 
 def forged(tx: Tx) -> Tx:
@@ -251,7 +242,7 @@ def test_one_block_that_comes_many_times_at_once_is_stored_once(tmp_path: Path) 
     toy = ripe_chain()
     economy = Economy(toy, random.Random(5))
     block = economy.block(300)
-    while len(block.txs) < 2 * SLICE:
+    while len(block.txs) < 60_COST:
         block = economy.block(300)
 
     async def scenario(node: NodeChain) -> None:

@@ -13,18 +13,9 @@ from consensus.header_tree import Status
 from consensus.params import TX_BYTES_MAX
 from consensus.tx import BURN_LOCK, NATIVE, TxOut, decode_tx
 from tests.support.chain import ALICE, BOB, ToyChain, rebuilt
-from tests.support.node_chain import (
-    Economy,
-    NodeChain,
-    Recount,
-    assert_knows,
-    assert_rows_are,
-    digest_of,
-    rewind,
-    ripe_chain,
-    whole_chain,
-    with_chain,
-)
+from tests.support.economy import Economy, rewind, ripe_chain, whole_chain
+from tests.support.node_chain import NodeChain, with_chain
+from tests.support.recount import Recount, assert_knows, assert_rows_are, digest_of
 
 
 class Fork:

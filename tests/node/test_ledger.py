@@ -33,15 +33,9 @@ from node.recovery import restore
 from node.store import Store
 from node.verify import Verifier
 from tests.support.chain import ALICE, BOB, CAROL, DAVE, ToyChain
-from tests.support.node_chain import (
-    Economy,
-    Recount,
-    blocks_of,
-    rewind,
-    ripe_chain,
-    whole_chain,
-    within_limit,
-)
+from tests.support.economy import Economy, blocks_of, rewind, ripe_chain, whole_chain
+from tests.support.node_chain import within_limit
+from tests.support.recount import Recount
 
 KINDS = (BlockConnected, BlockDisconnected, BlockInvalid, HeaderAdded, TipChanged)
 

@@ -20,19 +20,9 @@ from consensus.params import REGTEST
 from node import db
 from node.blockfiles import HEAD_BYTES, START, RecordFiles
 from tests.support.chain_process import FILE_BYTES_MAX, write_blocks
-from tests.support.node_chain import (
-    Economy,
-    NodeChain,
-    Recount,
-    assert_knows,
-    assert_rows_are,
-    blocks_of,
-    digest_of,
-    rewind,
-    ripe_chain,
-    whole_chain,
-    with_chain,
-)
+from tests.support.economy import Economy, blocks_of, rewind, ripe_chain, whole_chain
+from tests.support.node_chain import NodeChain, with_chain
+from tests.support.recount import Recount, assert_knows, assert_rows_are, digest_of
 
 ROOT = Path(__file__).resolve().parents[2]
 

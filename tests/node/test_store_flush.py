@@ -10,21 +10,9 @@ from pathlib import Path
 import pytest
 
 from consensus.errors import StorageError
-from tests.support.node_chain import (
-    Economy,
-    HeldDatabase,
-    NodeChain,
-    Recount,
-    assert_knows,
-    assert_rows_are,
-    blocks_of,
-    digest_of,
-    open_chain,
-    ripe_chain,
-    whole_chain,
-    with_chain,
-    within_limit,
-)
+from tests.support.economy import Economy, blocks_of, ripe_chain, whole_chain
+from tests.support.node_chain import HeldDatabase, NodeChain, open_chain, with_chain, within_limit
+from tests.support.recount import Recount, assert_knows, assert_rows_are, digest_of
 
 TOY = ripe_chain()
 Economy(TOY, random.Random(11)).blocks(40)

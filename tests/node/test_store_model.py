@@ -38,13 +38,8 @@ from node.blockfiles import RecordFiles
 from node.index import BlockIndexer
 from node.layout import FilePosition
 from node.store import Staging, Store
-from tests.support.node_chain import (
-    HeldDatabase,
-    Recount,
-    assert_rows_are,
-    assert_store_knows,
-    digest_of,
-)
+from tests.support.node_chain import HeldDatabase
+from tests.support.recount import Recount, assert_rows_are, assert_store_knows, digest_of
 
 LOCKS = [LockHash(bytes((byte,)) * 32) for byte in (0x01, 0x7F, 0xFE, 0xFF)]
 LOCKS.append(LockHash(b"\xff" * 31 + b"\xfe"))
