@@ -23,7 +23,6 @@ from consensus.errors import (
 from consensus.header_tree import Status
 from consensus.params import TX_BYTES_MAX
 from consensus.tx import NATIVE, OutPoint, Tx, TxOut, decode_tx, make_coinbase
-from node.chain import SLICE_COST
 from tests.support.chain import ALICE, BOB, DAVE, ToyChain, rebuilt
 from tests.support.economy import Economy, blocks_of, ripe_chain, whole_chain
 from tests.support.node_chain import FAR_FUTURE, NodeChain, with_chain
@@ -242,7 +241,7 @@ def test_one_block_that_comes_many_times_at_once_is_stored_once(tmp_path: Path) 
     toy = ripe_chain()
     economy = Economy(toy, random.Random(5))
     block = economy.block(300)
-    while len(block.txs) < 60_COST:
+    while len(block.txs) < 60:
         block = economy.block(300)
 
     async def scenario(node: NodeChain) -> None:
