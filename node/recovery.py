@@ -46,6 +46,9 @@ async def restore(chain: Chain) -> None:
         log.warning("cut off what was half-written at the end of the block files")
     if found > 1:
         log.info("found %d stored blocks that the database does not know yet", found)
+    if flushed is None:
+        # From here on what a crash leaves half-written lies behind a flush.
+        await chain.store.flush()
     chain.start_from(tip)
 
 

@@ -158,6 +158,13 @@ def test_block_that_is_wrong_on_its_own_is_refused_and_not_stored(tmp_path: Path
                     await node.chain.accept_block(block.raw)
                 assert caught.value.rule is rule
         assert node.store.blocks.end == end
+        assert len(node.condemned) == 2
+        # Two peers may bring one at the same time: it is told once.
+        another = rebuilt(twice, lambda txs: [*txs, txs[0]])
+        asked = [node.chain.accept_block(another.raw) for _ in range(2)]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [Invalid] * 2
+        assert len(node.condemned) == 3
         await node.chain.submit_block(good.raw)
 
     with_chain(tmp_path, scenario)

@@ -21,7 +21,7 @@ from node import db
 from node.blockfiles import HEAD_BYTES, START, RecordFiles
 from tests.support.chain_process import FILE_BYTES_MAX, write_blocks
 from tests.support.economy import Economy, blocks_of, rewind, ripe_chain, whole_chain
-from tests.support.node_chain import NodeChain, with_chain
+from tests.support.node_chain import FragileFiles, NodeChain, with_chain
 from tests.support.recount import Recount, assert_knows, assert_rows_are, digest_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -186,6 +186,31 @@ def test_block_files_torn_anywhere_behind_the_last_flush_cost_only_what_is_missi
             last.write_bytes(data)
         assert_recovers(path)
         shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("flush_rate", [0, 0.1])
+@pytest.mark.parametrize("seed", range(8))
+def test_after_a_loss_of_power_the_state_is_one_that_was_written(
+    tmp_path: Path, seed: int, flush_rate: float
+) -> None:
+    rng = random.Random(seed)
+    stop = rng.randrange(1, len(ARRIVALS))
+    files: list[FragileFiles] = []
+
+    def files_of(directory: Path, name: str, file_bytes_max: int) -> FragileFiles:
+        files.append(FragileFiles(directory, name, file_bytes_max))
+        return files[-1]
+
+    async def scenario(node: NodeChain) -> None:
+        for block in ARRIVALS[:stop]:
+            await node.give([block])
+            if rng.random() < flush_rate:
+                await node.chain.flush()
+
+    with_chain(tmp_path, scenario, file_bytes_max=FILE_BYTES_MAX, files_of=files_of)
+    for series in files:
+        series.lose_power(rng)
+    assert_recovers(tmp_path)
 
 
 def test_a_first_record_that_was_torn_is_written_again(tmp_path: Path) -> None:

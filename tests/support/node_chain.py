@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -100,7 +101,7 @@ async def _end(task: asyncio.Task[None] | None) -> None:
 async def open_chain(
     directory: Path, params: Params = REGTEST, *, indexed: bool = True, processes: int = 0,
     file_bytes_max: int = FILE_BYTES_MAX, database_of: Callable[[Path], Database] = Database,
-    follows: bool = True,
+    follows: bool = True, files_of: Callable[..., RecordFiles] = RecordFiles,
 ) -> AsyncIterator[NodeChain]:  # fmt: skip
     """A chain over `directory`. On leaving nothing is flushed, as when the process is killed.
 
@@ -115,8 +116,8 @@ async def open_chain(
         stack.callback(database.close)
         store = Store(
             database,
-            RecordFiles(directory / "blocks", "blk", file_bytes_max),
-            RecordFiles(directory / "undo", "undo", file_bytes_max),
+            files_of(directory / "blocks", "blk", file_bytes_max),
+            files_of(directory / "undo", "undo", file_bytes_max),
             writer,
             genesis(params).header.hash,
             indexed,
@@ -150,6 +151,31 @@ def with_chain(
             return await scenario(node)
 
     return within_limit(run())
+
+
+class FragileFiles(RecordFiles):
+    """Files that know how much of them would outlast a loss of power."""
+
+    def __init__(self, directory: Path, name: str, file_bytes_max: int) -> None:
+        super().__init__(directory, name, file_bytes_max)
+        self._where = directory
+        self.durable: dict[Path, int] = {}
+
+    def sync(self) -> None:
+        sizes = {path: path.stat().st_size for path in self._where.iterdir()}
+        super().sync()
+        self.durable = sizes
+
+    def lose_power(self, rng: random.Random) -> None:
+        """Keep what was synced, and of the rest whatever chance has written."""
+        for path in sorted(self._where.iterdir()):
+            data = bytearray(path.read_bytes())
+            sure = self.durable.get(path, 0)
+            for start in range(sure, len(data), 512):
+                if rng.random() < 0.5:
+                    end = min(start + 512, len(data))
+                    data[start:end] = bytes(end - start)
+            path.write_bytes(data[: rng.randint(sure, len(data))])
 
 
 class HeldDatabase(Database):
