@@ -253,3 +253,27 @@ def test_a_bad_signature_deep_in_a_branch_restores_the_old_tip(tmp_path: Path) -
         assert base + 2 == node.chain.tip.height
 
     with_chain(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_long_way_in_short_steps_with_many_flushes_leads_to_the_same_state(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As with tens of thousands of transactions: published in parts, flushed on the way.
+    monkeypatch.setattr("node.chain.STAGED_TXS_MAX", 5)
+    monkeypatch.setattr("node.chain.STAGED_BLOCKS_MAX", 3)
+    monkeypatch.setattr("node.chain.FLUSH_ROWS", 60)
+    fork = Fork(seed, 9, 25)
+
+    async def scenario(node: NodeChain) -> None:
+        node.chain.add_headers([block.header for block in (*fork.old[1:], *fork.branch)])
+        for block in (*reversed(fork.old[1:]), *reversed(fork.branch)):
+            await node.chain.accept_block(block.raw)
+        await node.settled()
+        assert len(node.changes) > 10
+        assert node.store.flushed is not None
+        assert node.store.flushed.hash != fork.new[0].header.hash
+        await assert_stands_at(node, fork.new)
+
+    with_chain(tmp_path, scenario)
+    assert_rows_are(tmp_path, Recount(fork.new))
