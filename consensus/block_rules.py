@@ -55,7 +55,7 @@ def check_coinbase(tx: Tx) -> int:
 class BlockCheck:
     """The context-free check of one block, in steps.
 
-    `while not check.step(64): ...` and then `check.finish()`. Every call raises DecodeError or
+    `while not check.step(10_000): ...` and then `check.finish()`. Every call raises DecodeError or
     Invalid as soon as a rule is seen to be broken.
     """
 
@@ -64,16 +64,17 @@ class BlockCheck:
         parts = decode_parts(data)
         self.header = decode_header(parts.header)
         self._transactions = parts.transactions
+        self._rest = map(identify, parts.transactions)
         if not parts.transactions:
             raise Invalid(Rule.BLOCK_EMPTY)
         self._txs: list[Tx] = []
         self._checked: list[CheckedTx] = []
         self._cost = 0
 
-    def step(self, count: int) -> bool:
-        """Check up to `count` more transactions; return whether that was all."""
-        start = len(self._txs)
-        for tx in map(identify, self._transactions[start : start + count]):
+    def step(self, cost: int) -> bool:
+        """Check more transactions, of about `cost` together; return whether that was all."""
+        stop = self._cost + cost
+        for tx in self._rest:
             if tx.is_coinbase != (not self._txs):
                 raise Invalid(Rule.COINBASE_MISPLACED, len(self._txs))
             self._txs.append(tx)
@@ -83,6 +84,8 @@ class BlockCheck:
                 checked = check_tx(tx)
                 self._checked.append(checked)
                 self._cost += checked.cost
+            if self._cost >= stop:
+                break
         if self._cost > BLOCK_COST_MAX:
             raise Invalid(Rule.BLOCK_COST, self._cost, BLOCK_COST_MAX)
         return len(self._txs) == len(self._transactions)
@@ -116,6 +119,6 @@ def check_block(data: bytes) -> CheckedBlock:
     Raises: DecodeError, Invalid.
     """
     check = BlockCheck(data)
-    while not check.step(1_000):
+    while not check.step(BLOCK_COST_MAX):
         pass
     return check.finish()

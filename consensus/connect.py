@@ -150,17 +150,19 @@ class Connection:
         change = self._builder.supply.get(asset)
         return self._read_supply(asset) + (change.issued - change.destroyed if change else 0)
 
-    def step(self, count: int) -> list[SigCheck] | None:
-        """Connect up to `count` more transactions; return the signatures to verify.
+    def step(self, cost: int) -> list[SigCheck] | None:
+        """Connect more transactions, of about `cost` together; return the signatures to verify.
 
         None after the last. Raises: Invalid, Missing, Premature.
         """
-        txs = self._block.txs[self._next : self._next + count]
-        if not txs:
+        txs = self._block.txs
+        if self._next == len(txs):
             return None
-        self._next += len(txs)
         checks: list[SigCheck] = []
-        for checked in txs:
+        while cost > 0 and self._next < len(txs):
+            checked = txs[self._next]
+            self._next += 1
+            cost -= checked.cost
             tx = checked.tx
             coins = [
                 self._coin(spent, opened.hash)

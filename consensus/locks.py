@@ -94,6 +94,8 @@ class OpenedLock(msgspec.Struct, frozen=True, gc=False):
     hash: LockHash
     atoms: tuple[tuple[Path, Atom], ...]
     """Every atom that is shown, depth first, with the place where it stands."""
+    nodes: int
+    """Nodes of the tree, those that are shown as hashes too."""
 
 
 _ROOT = Path(b"")
@@ -107,12 +109,13 @@ def open_lock(lock: Lock) -> OpenedLock:
     if type(lock) is Key:  # nearly every lock there is
         if lock.pubkey[0] not in (2, 3):
             raise Invalid(Rule.LOCK_PARAMETER, "key")
-        return OpenedLock(LockHash(hash_lock(encode(lock))), ((_ROOT, lock),))
+        return OpenedLock(LockHash(hash_lock(encode(lock))), ((_ROOT, lock),), 1)
     if type(lock) is Pruned:
         raise Invalid(Rule.LOCK_ROOT_PRUNED)
     atoms: list[tuple[Path, Atom]] = []
-    digest = _open(lock, _ROOT, atoms, [0])
-    return OpenedLock(digest, tuple(atoms))
+    seen = [0]
+    digest = _open(lock, _ROOT, atoms, seen)
+    return OpenedLock(digest, tuple(atoms), seen[0])
 
 
 def _open(lock: Lock, path: Path, atoms: list[tuple[Path, Atom]], seen: list[int]) -> LockHash:
@@ -141,6 +144,17 @@ def _open(lock: Lock, path: Path, atoms: list[tuple[Path, Atom]], seen: list[int
         for index, child in enumerate(lock.children)
     ]
     return LockHash(hash_lock(encode((1, lock.required, hashes))))
+
+
+def count_nodes(lock: Lock) -> int:
+    """Nodes of a lock that was not checked, however deep it is."""
+    count, waiting = 0, [lock]
+    while waiting:
+        count += 1
+        node = waiting.pop()
+        if isinstance(node, Threshold):
+            waiting += node.children
+    return count
 
 
 def lock_hash(lock: Lock) -> LockHash:

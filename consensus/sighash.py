@@ -11,7 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from consensus.codec import encode
-from consensus.hashes import Txid, hash_coins, hash_sighash_all, hash_sighash_sponsored
+from consensus.hashes import (
+    Txid,
+    hash_coins,
+    hash_sighash_all,
+    hash_sighash_sponsored,
+    hash_terms,
+)
 from consensus.tx import NATIVE, Body, Coin, OutPoint, Path
 
 SCOPE_ALL = 1
@@ -36,11 +42,19 @@ def digest_all(
     return hash_sighash_all(encode((chain_id, path, outpoint, spent, txid, coins)))
 
 
-def digest_sponsored(
-    chain_id: bytes, path: Path, outpoint: OutPoint, coin: Coin, body: Body
-) -> bytes:
-    """Digest of scope *sponsored*: others may add native inputs and outputs, nothing else."""
-    spent = (coin.asset, coin.amount, coin.lock)
+def terms_digest(body: Body) -> bytes:
+    """One hash of everything in a transaction that is not native, for scope *sponsored*."""
     outputs = [output for output in body.outputs if output.asset != NATIVE]
-    terms = (body.version, body.expiry, body.issuances, outputs)
-    return hash_sighash_sponsored(encode((chain_id, path, outpoint, spent, *terms)))
+    return hash_terms(encode((body.version, body.expiry, body.issuances, outputs)))
+
+
+def digest_sponsored(
+    chain_id: bytes, path: Path, outpoint: OutPoint, coin: Coin, terms: bytes
+) -> bytes:
+    """Digest of scope *sponsored*: others may add native inputs and outputs, nothing else.
+
+    `terms` is `terms_digest`, made once: hashed anew for each signature, a large transaction would
+    take time that grows with the square of its size.
+    """
+    spent = (coin.asset, coin.amount, coin.lock)
+    return hash_sighash_sponsored(encode((chain_id, path, outpoint, spent, terms)))

@@ -34,11 +34,13 @@ from consensus.sighash import (
     coins_digest,
     digest_all,
     digest_sponsored,
+    terms_digest,
 )
 from consensus.tx import NATIVE, Body, Coin, Issue, Key, Tx, TxOut, Witness
 
 COST_PER_SIGCHECK = 200
 COST_PER_INPUT = 150
+COST_PER_NODE = 20
 COST_PER_OUTPUT = 100
 COST_PER_GROWTH = 100
 COST_PER_ISSUANCE = 1_000
@@ -67,14 +69,18 @@ class Spend(msgspec.Struct, frozen=True, gc=False):
     """Signatures still to be verified."""
 
 
-def cost_of(size: int, sigchecks: int, inputs: int, outputs: int, issuances: int) -> int:
+def cost_of(
+    size: int, sigchecks: int, inputs: int, outputs: int, issuances: int, nodes: int = 0
+) -> int:
     """The share of a block that a transaction takes: its bytes, or what it costs to check or keep.
 
-    Inputs without keys and outputs that grow the state pay for that; a signature pays for its time.
+    Inputs without keys and outputs that grow the state pay for that; a signature and a node of a
+    lock (`nodes` counts those of all inputs) pay for their time.
     """
     base = max(
-        size, COST_PER_SIGCHECK * sigchecks, COST_PER_INPUT * inputs, COST_PER_OUTPUT * outputs
-    )
+        size, COST_PER_SIGCHECK * sigchecks, COST_PER_INPUT * inputs, COST_PER_OUTPUT * outputs,
+        COST_PER_NODE * nodes,
+    )  # fmt: skip
     return base + COST_PER_GROWTH * max(0, outputs - inputs) + COST_PER_ISSUANCE * issuances
 
 
@@ -137,7 +143,10 @@ def check_tx(tx: Tx) -> CheckedTx:
         opened, count = _open_witness(witness)
         locks.append(opened)
         sigchecks += count
-    cost = cost_of(len(tx.raw), sigchecks, len(body.inputs), len(body.outputs), len(body.issuances))
+    nodes = sum(opened.nodes for opened in locks)
+    cost = cost_of(
+        len(tx.raw), sigchecks, len(body.inputs), len(body.outputs), len(body.issuances), nodes
+    )
     if cost > TX_COST_MAX:
         raise Invalid(Rule.TX_COST, cost, TX_COST_MAX)
     return CheckedTx(tx, tuple(locks), cost, sigchecks)
@@ -183,7 +192,7 @@ def _check_atoms(
     """Check every revealed atom but the signatures; return those."""
     tx = checked.tx
     checks: list[SigCheck] = []
-    all_coins = b""
+    all_coins = terms = b""
     for outpoint, witness, opened, coin in zip(
         tx.body.inputs, tx.witnesses, checked.locks, coins, strict=True
     ):
@@ -204,7 +213,8 @@ def _check_atoms(
                 # let anyone take the coin.
                 if coin.asset == NATIVE:
                     raise Invalid(Rule.SIGNATURE_SPONSORED_NATIVE, outpoint)
-                digest = digest_sponsored(ctx.chain_id, path, outpoint, coin, tx.body)
+                terms = terms or terms_digest(tx.body)
+                digest = digest_sponsored(ctx.chain_id, path, outpoint, coin, terms)
             checks.append(sig_check(atom.pubkey, digest, item[1:]))
     return tuple(checks)
 

@@ -30,8 +30,10 @@ from node.verify import Verifier, VerifyBatch
 
 log = logging.getLogger(__name__)
 
-SLICE = 24
-"""Transactions worked on before others get a turn: about a millisecond."""
+SLICE_COST = 8_000
+"""Cost of the transactions worked on before others get a turn: about a millisecond."""
+INDEX_SLICE = 300
+"""Inputs and outputs indexed before others get a turn."""
 STAGED_TXS_MAX = 10_000
 """Transactions connected before their signatures are waited for and they are published."""
 STAGED_BLOCKS_MAX = 1_000
@@ -202,7 +204,7 @@ class Chain:
     async def _check(self, raw: bytes, node: HeaderNode) -> CheckedBlock:
         check = BlockCheck(raw)
         try:
-            while not check.step(SLICE):
+            while not check.step(SLICE_COST):
                 await _pause()
             return check.finish()
         except Invalid as error:
@@ -241,7 +243,7 @@ class Chain:
         raw = self.archive.read_raw(node)
         assert raw is not None
         check = BlockCheck(raw)
-        while not check.step(SLICE):
+        while not check.step(SLICE_COST):
             await _pause()
         return check.finish()
 
@@ -314,7 +316,7 @@ class Chain:
         connection = Connection(
             checked, ctx, self.params, self._reader(staging.coin), staging.supply
         )
-        while (checks := connection.step(SLICE)) is not None:
+        while (checks := connection.step(SLICE_COST)) is not None:
             await signatures.add(checks)
             await _pause()
         delta = connection.finish()
@@ -336,7 +338,7 @@ class Chain:
         place = self.archive.place(node)
         assert place is not None
         indexer = BlockIndexer(block, undo, node.height, place.block, sign)
-        while not indexer.step(4 * SLICE):
+        while not indexer.step(INDEX_SLICE):
             await _pause()
         return indexer.rows
 

@@ -33,20 +33,22 @@ class BlockIndexer:
         self._sign = sign
         self._next = 0
 
-    def step(self, count: int) -> bool:
-        """Index up to `count` more transactions; return whether that was all."""
+    def step(self, size: int) -> bool:
+        """Index more transactions, of about `size` inputs and outputs together; return whether
+        that was all."""
         txs = self._block.txs
-        end = min(len(txs), self._next + count)
-        for position in range(self._next, end):
+        while size > 0 and self._next < len(txs):
+            position = self._next
+            self._next += 1
             tx = txs[position]
+            size -= len(tx.body.inputs) + len(tx.body.outputs)
             coins = self._undo[position - 1] if position else ()
             self._index_tx(position, coins)
-            size = len(tx.raw)
-            place = TxPlace(self._height, position, self._file, self._offset, size)
+            length = len(tx.raw)
+            place = TxPlace(self._height, position, self._file, self._offset, length)
             self.rows.txs[tx.txid] = tx_value(place) if self._sign > 0 else None
-            self._offset += size
-        self._next = end
-        return end == len(txs)
+            self._offset += length
+        return self._next == len(txs)
 
     def _index_tx(self, position: int, coins: Sequence[Coin]) -> None:
         tx = self._block.txs[position]

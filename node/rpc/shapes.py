@@ -16,6 +16,7 @@ from consensus.asset import asset_id, authority_id
 from consensus.block import Header
 from consensus.hashes import HASH_BYTES, LockHash, to_text
 from consensus.header_tree import HeaderNode
+from consensus.locks import count_nodes
 from consensus.params import LOCK_DEPTH_MAX, UINT32_MAX, Params
 from consensus.pow import target_of
 from consensus.tx import (
@@ -175,8 +176,9 @@ def cost_of_tx(tx: Tx) -> int:
     """What a valid transaction takes of a block's cost limit."""
     body = tx.body
     signatures = sum(len(i) == _SIGNATURE_ITEM for w in tx.witnesses for i in w.items)
+    nodes = 0 if tx.is_coinbase else sum(count_nodes(witness.lock) for witness in tx.witnesses)
     return cost_of(
-        len(tx.raw), signatures, len(body.inputs), len(body.outputs), len(body.issuances)
+        len(tx.raw), signatures, len(body.inputs), len(body.outputs), len(body.issuances), nodes
     )
 
 

@@ -36,6 +36,7 @@ from consensus.connect import Connection
 from consensus.header_tree import HeaderTree
 from consensus.keys import are_signed
 from consensus.locks import BlockContext
+from consensus.params import BLOCK_COST_MAX
 from node.app import tune_garbage_collection
 from node.blockfiles import RecordFiles
 from node.chain import Chain, ChainListener
@@ -117,7 +118,7 @@ def _connect(
     """One block, stage by stage."""
     with stages.time("decode, ids, rules without context, root"):
         check = BlockCheck(raw)
-        while not check.step(10_000):
+        while not check.step(BLOCK_COST_MAX):
             pass
         checked = check.finish()
     header = checked.block.header
@@ -127,7 +128,7 @@ def _connect(
     with stages.time("coins, rules with context, digests"):
         connection = Connection(checked, ctx, workload.params, staging.coin, staging.supply)
         checks: list[bytes] = []
-        while (more := connection.step(10_000)) is not None:
+        while (more := connection.step(BLOCK_COST_MAX)) is not None:
             checks += more
         delta = connection.finish()
     with stages.time("index rows"):

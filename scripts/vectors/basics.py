@@ -29,6 +29,7 @@ from wallet.message import sign_message
 
 TAGS = (
     "Tael/txid", "Tael/wtxid", "Tael/lock", "Tael/asset", "Tael/authority", "Tael/coins",
+    "Tael/terms",
     "Tael/sighash/all", "Tael/sighash/sponsored", "Tael/message", "Tael/params", "Tael/leaf",
     "Tael/node", "Tael/empty", "Tael/coinset",
 )  # fmt: skip

@@ -25,7 +25,7 @@ from consensus.errors import Invalid, Rule, Violation
 from consensus.hashes import AssetId, sha256d, to_text
 from consensus.keys import are_signed
 from consensus.locks import BlockContext
-from consensus.params import REGTEST
+from consensus.params import BLOCK_COST_MAX, REGTEST
 from consensus.tx import (
     BURN_LOCK,
     NATIVE,
@@ -97,7 +97,7 @@ def _connect(
     connection = Connection(
         checked, ctx, REGTEST, lambda spent, lock: coins.get(spent), lambda a: supplies.get(a, 0)
     )
-    while (work := connection.step(100)) is not None:
+    while (work := connection.step(BLOCK_COST_MAX)) is not None:
         if not are_signed(work):
             raise Invalid(Rule.BAD_SIGNATURE)
     return connection.finish()

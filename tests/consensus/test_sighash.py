@@ -19,6 +19,7 @@ from consensus.sighash import (
     coins_digest,
     digest_all,
     digest_sponsored,
+    terms_digest,
 )
 from consensus.tx import (
     BURN_LOCK,
@@ -265,8 +266,9 @@ def test_signature_covers_the_coin_itself_with_either_scope(lie: Coin) -> None:
     truth = coin(40, GOLD)
     spends = body_of([truth], [pay(40, GOLD)])
     path, place = Path(b""), spends.inputs[0]
-    assert digest_sponsored(CHAIN, path, place, truth, spends) != digest_sponsored(
-        CHAIN, path, place, lie, spends
+    terms = terms_digest(spends)
+    assert digest_sponsored(CHAIN, path, place, truth, terms) != digest_sponsored(
+        CHAIN, path, place, lie, terms
     )
     txid, together = make_tx(spends, ()).txid, coins_digest([truth])
     assert digest_all(CHAIN, path, place, truth, txid, together) != digest_all(
@@ -282,7 +284,10 @@ def test_sponsored_digest_differs_exactly_if_something_not_native_does(
         assets = tuple(made for made in body.outputs if made.asset != NATIVE)
         return body.version, body.expiry, body.issuances, assets
 
-    digests = {digest_sponsored(CHAIN, Path(b""), spent(1), held, body) for body in (one, other)}
+    digests = {
+        digest_sponsored(CHAIN, Path(b""), spent(1), held, terms_digest(body))
+        for body in (one, other)
+    }
     assert (len(digests) == 1) == (terms(one) == terms(other))
 
 
@@ -294,6 +299,6 @@ def test_native_outputs_anywhere_leave_the_sponsored_digest_alone(
     for amount in amounts:
         made.insert(amount % (len(made) + 1), pay(amount))
     more = replace(body, outputs=tuple(made), inputs=(*body.inputs, spent(9)))
-    assert digest_sponsored(CHAIN, Path(b""), spent(1), held, body) == digest_sponsored(
-        CHAIN, Path(b""), spent(1), held, more
-    )
+    assert digest_sponsored(
+        CHAIN, Path(b""), spent(1), held, terms_digest(body)
+    ) == digest_sponsored(CHAIN, Path(b""), spent(1), held, terms_digest(more))

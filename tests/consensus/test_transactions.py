@@ -14,6 +14,7 @@ from consensus.hashes import AssetId
 from consensus.params import AMOUNT_MAX, MEMO_BYTES_MAX, TX_BYTES_MAX, TX_COST_MAX, UINT32_MAX
 from consensus.tx import (
     NATIVE,
+    AfterHeight,
     AssetDefinition,
     Body,
     Height,
@@ -291,6 +292,15 @@ def test_transaction_that_costs_more_than_the_limit_is_refused() -> None:
         check_tx(tx_of(outputs=[PAID] * 501))
 
 
+def test_locks_of_many_nodes_pay_for_the_time_that_they_take() -> None:
+    wide = Witness(Threshold(63, (AfterHeight(1),) * 63), ())
+    assert check_tx(tx_of(inputs=1, witnesses=[wide])).cost == 20 * 64
+    most = TX_COST_MAX // (20 * 64)
+    check_tx(tx_of(inputs=most, witnesses=[wide] * most))
+    with violates(Rule.TX_COST, Invalid):
+        check_tx(tx_of(inputs=most + 1, witnesses=[wide] * (most + 1)))
+
+
 @pytest.mark.parametrize(
     ("measure", "cost"),
     [
@@ -301,20 +311,22 @@ def test_transaction_that_costs_more_than_the_limit_is_refused() -> None:
         ((1_000, 0, 1, 11, 0), 1_100 + 1_000),
         ((240, 1, 1, 2, 0), 340),
         ((1_000, 1, 1, 1, 3), 4_000),
+        ((1_000, 1, 1, 1, 0, 63), 1_260),
     ],
 )
-def test_cost_is_the_dearest_measure_and_what_grows(
-    measure: tuple[int, int, int, int, int], cost: int
-) -> None:
+def test_cost_is_the_dearest_measure_and_what_grows(measure: tuple[int, ...], cost: int) -> None:
     assert cost_of(*measure) == cost
 
 
-@given(st.tuples(*[st.integers(0, 10_000)] * 5))
-def test_cost_never_falls_when_anything_is_added(measure: tuple[int, int, int, int, int]) -> None:
-    size, sigchecks, inputs, outputs, issuances = measure
-    base = cost_of(size, sigchecks, inputs, outputs, issuances)
+@given(st.tuples(*[st.integers(0, 10_000)] * 6))
+def test_cost_never_falls_when_anything_is_added(
+    measure: tuple[int, int, int, int, int, int],
+) -> None:
+    size, sigchecks, inputs, outputs, issuances, nodes = measure
+    base = cost_of(size, sigchecks, inputs, outputs, issuances, nodes)
+    assert cost_of(size, sigchecks, inputs, outputs, issuances, nodes + 1) >= base
     assert base >= size
-    assert cost_of(size + 1, sigchecks, inputs, outputs, issuances) >= base
-    assert cost_of(size, sigchecks + 1, inputs, outputs, issuances) >= base
-    assert cost_of(size, sigchecks, inputs, outputs + 1, issuances) >= base
-    assert cost_of(size, sigchecks, inputs, outputs, issuances + 1) == base + 1_000
+    assert cost_of(size + 1, sigchecks, inputs, outputs, issuances, nodes) >= base
+    assert cost_of(size, sigchecks + 1, inputs, outputs, issuances, nodes) >= base
+    assert cost_of(size, sigchecks, inputs, outputs + 1, issuances, nodes) >= base
+    assert cost_of(size, sigchecks, inputs, outputs, issuances + 1, nodes) == base + 1_000

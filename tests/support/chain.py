@@ -29,9 +29,9 @@ from consensus.hashes import AssetId, BlockHash, LockHash, Txid
 from consensus.header_tree import HeaderNode, HeaderTree, earliest_time, expected_bits
 from consensus.keys import are_signed
 from consensus.locks import BlockContext, key_lock, open_lock
-from consensus.params import REGTEST, Params
+from consensus.params import BLOCK_COST_MAX, REGTEST, Params
 from consensus.pow import hash_as_number, target_of
-from consensus.sighash import SCOPE_ALL, coins_digest, digest_all, digest_sponsored
+from consensus.sighash import SCOPE_ALL, coins_digest, digest_all, digest_sponsored, terms_digest
 from consensus.tx import (
     NATIVE,
     Body,
@@ -95,7 +95,7 @@ def sign_tx(
                 if scope == SCOPE_ALL:
                     digest = digest_all(chain_id, path, spent, coin, txid, coins_digest(coins))
                 else:
-                    digest = digest_sponsored(chain_id, path, spent, coin, body)
+                    digest = digest_sponsored(chain_id, path, spent, coin, terms_digest(body))
                 items.append(bytes((scope,)) + keys[atom.pubkey].sign(digest))
             elif isinstance(atom, Sha256):
                 items.append((preimages or {})[atom.digest])
@@ -209,7 +209,7 @@ class ToyChain:
         assert header.previous == self.tip.hash, "only on the tip; disconnect first"
         node = self.tree.add(header, header.time)
         connection = Connection(checked, self.context(), self.params, self.coin, self.supply)
-        while (work := connection.step(100)) is not None:
+        while (work := connection.step(BLOCK_COST_MAX)) is not None:
             if not are_signed(work):
                 raise Invalid(Rule.BAD_SIGNATURE)
         delta = connection.finish()

@@ -208,6 +208,10 @@ def atoms_of(lock: Any, path: bytes = b"") -> list[tuple[bytes, Any]]:
     return list(itertools.chain.from_iterable(below))
 
 
+def count_nodes(lock: Any) -> int:
+    return 1 + (sum(count_nodes(child) for child in lock[2]) if lock[0] == 1 else 0)
+
+
 # Signatures
 
 
@@ -224,7 +228,8 @@ def digest(
         return tagged("Tael/sighash/all", enc([*start, txid_of(body), coins_digest(coins)]))
     version, _, outputs, issuances, expiry = body
     kept = [output for output in outputs if output[0]]
-    return tagged("Tael/sighash/sponsored", enc([*start, version, expiry, issuances, kept]))
+    terms = tagged("Tael/terms", enc([version, expiry, issuances, kept]))
+    return tagged("Tael/sighash/sponsored", enc([*start, terms]))
 
 
 def is_signed(pubkey: bytes, digest_signed: bytes, signature: bytes) -> bool:

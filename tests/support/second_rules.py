@@ -18,6 +18,7 @@ from tests.support.second import (
     atoms_of,
     authority_id,
     block_root,
+    count_nodes,
     digest,
     enc,
     fields,
@@ -126,10 +127,11 @@ def check_witness(lock: Any, items: Sequence[bytes]) -> int:
 
 
 def cost_of(transaction: Any, keys: int) -> int:
-    (_, inputs, outputs, issuances, _), _ = transaction
+    (_, inputs, outputs, issuances, _), witnesses = transaction
     ins, outs, size = len(inputs), len(outputs), len(enc(transaction))
+    nodes = sum(count_nodes(lock) for lock, _ in witnesses) if inputs else 0
     return (
-        max(size, 200 * keys, 150 * ins, 100 * outs)
+        max(size, 200 * keys, 150 * ins, 100 * outs, 20 * nodes)
         + 100 * max(0, outs - ins)
         + 1000 * len(issuances)
     )
