@@ -94,10 +94,15 @@ class Node:
 
         Raises: StorageError; ConfigError (a port is taken, a user is none).
         """
+        starting = asyncio.create_task(self._start())
         try:
-            await self._start()
+            await asyncio.wait([starting, self._ended], return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                await starting
             await self._ended
         finally:
+            # A long start, such as a reindex, does not hold up whoever wants to stop.
+            await self._cancel(starting)
             await self._close()
 
     def stop(self) -> None:
@@ -164,9 +169,8 @@ class Node:
             genesis(params), params, self.store, self.verifier, policy, time.time, self.bus
         )
         await self._start_chain()
-        if not self._ended.done():
-            await self._start_network()
-            self._start_mining()
+        await self._start_network()
+        self._start_mining()
 
     def _open_store(self) -> Store:
         settings, directory = self.settings, self.directory
@@ -285,13 +289,8 @@ class Node:
         self._closers.append(lambda: self._cancel(flushing))
         self._closers.append(lambda: self._cancel(following))
         progress = self._spawn(self._tell_progress())
-        await asyncio.wait(
-            [asyncio.ensure_future(chain.settled()), self._ended],
-            return_when=asyncio.FIRST_COMPLETED,
-        )
+        await chain.settled()
         await self._cancel(progress)
-        if self._ended.done():
-            return
         log.info(
             "at block %d, %s, after %.1f s",
             self.ledger.tip.height, self.ledger.tip.hash[::-1].hex(), time.monotonic() - began,

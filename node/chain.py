@@ -37,7 +37,7 @@ INDEX_SLICE = 300
 STAGED_TXS_MAX = 10_000
 """Transactions connected before their signatures are waited for and they are published."""
 STAGED_BLOCKS_MAX = 1_000
-CHECKED_BYTES_MAX = 16 << 20
+CHECKED_BYTES_MAX = 8 << 20
 """Raw size of the blocks kept decoded between storing and connecting them."""
 VERDICTS_MAX = 1_000
 BLOCK_PREFIX = b"\x92\xc4\x50"
