@@ -8,6 +8,7 @@ changes what the indexes cost.
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections import deque
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 import coincurve
 import msgspec
 
+from consensus.address import encode_address
 from consensus.block import (
     VERSION,
     Block,
@@ -24,6 +26,7 @@ from consensus.block import (
     make_header,
     transactions_root,
 )
+from consensus.hashes import HASH_BYTES, LockHash, to_text
 from consensus.header_tree import HeaderNode, HeaderTree, earliest_time, expected_bits
 from consensus.locks import key_lock
 from consensus.params import COIN, COINBASE_MATURITY, REGTEST, Allocation, Params
@@ -52,6 +55,16 @@ FEE = 1_000
 SEED = 20_261_123
 
 
+class Payment(msgspec.Struct, frozen=True, array_like=True):
+    """A signed payment that waits to be sent."""
+
+    raw: bytes
+    txid: str
+    """As JSON-RPC writes it."""
+    spent_txid: str
+    spent_index: int
+
+
 class _Person:
     def __init__(self, number: int) -> None:
         self.key = coincurve.PrivateKey(hashlib.sha256(b"tael bench %d" % number).digest())
@@ -63,8 +76,12 @@ class _Person:
 class Workload:
     """A network and its blocks, the same for the same figures."""
 
-    def __init__(self, payments: int, per_block: int = PAYMENTS_PER_BLOCK) -> None:
+    def __init__(
+        self, payments: int, per_block: int = PAYMENTS_PER_BLOCK, payee: int | None = None
+    ) -> None:
+        """`payee` is the number of a person who gets every payment; else each is drawn."""
         self._payments = payments
+        self._payee = payee
         self._per_block = per_block
         self._people = [_Person(number) for number in range(KEYS)]
         self._random = random.Random(SEED)
@@ -86,13 +103,38 @@ class Workload:
         while left:
             mature = parent.height + 1 >= COINBASE_MATURITY
             count = min(left, self._per_block, len(self._coins)) if mature else 0
-            payments = [self._pay(parent.height + 1) for _ in range(count)]
+            payments = [self._pay() for _ in range(count)]
             left -= count
             block = self._block(tree, parent, [tx for tx, _ in payments])
             for tx, owners in payments:
                 self._take_outputs(tx, parent.height + 1, owners)
             parent = tree.add(block.header, block.header.time)
             yield block
+
+    def waiting(self, count: int) -> Iterator[Payment]:
+        """Payments for after the last block; each spends another confirmed coin."""
+        for _ in range(count):
+            spent = self._coins[0][0]
+            tx, _ = self._pay()
+            txid, index = spent[:HASH_BYTES], int.from_bytes(spent[HASH_BYTES:], "big")
+            yield Payment(tx.raw, to_text(tx.txid), to_text(txid), index)
+
+    def network_toml(self) -> str:
+        """The network as a file for `taeld --network`."""
+        hrp = self.params.hrp.decode()
+        lines = [f"{name} = {json.dumps(value)}" for name, value in self._entries().items()]
+        for allocation in self.params.allocations:
+            address = encode_address(hrp, LockHash(allocation.lock))
+            lines += ["[[allocations]]", f'address = "{address}"', f"amount = {allocation.amount}"]
+        return "\n".join(lines) + "\n"
+
+    def _entries(self) -> dict[str, str | int | bool]:
+        fields = msgspec.structs.asdict(self.params)
+        del fields["allocations"]
+        return {
+            name: value.decode() if isinstance(value, bytes) else value
+            for name, value in fields.items()
+        }
 
     def _take_outputs(self, tx: Tx, height: int, owners: list[_Person], first: int = 0) -> None:
         for index, owner in enumerate(owners, first):
@@ -101,9 +143,10 @@ class Workload:
             coin = Coin(output.asset, output.amount, output.lock, Height(height), first == 1)
             self._coins.append((outpoint(tx.txid, index), coin, owner))
 
-    def _pay(self, height: int) -> tuple[Tx, list[_Person]]:
+    def _pay(self) -> tuple[Tx, list[_Person]]:
         spent, coin, payer = self._coins.popleft()
-        payee = self._random.choice(self._people)
+        drawn = self._random.choice(self._people)
+        payee = drawn if self._payee is None else self._people[self._payee]
         amount = coin.amount // 2
         outputs = (
             TxOut(NATIVE, amount, payee.lock),

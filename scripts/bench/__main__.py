@@ -1,0 +1,70 @@
+"""Measures taeld beside the nodes that its users could pick instead.
+
+    python -m scripts.bench [--runs 5] [--only NAME …] [--quick] [--json FILE] [--svg FILE]
+
+Every run does each workload with each system in turn, so that what slows the machine slows all.
+What is compared with what, and how, stands in docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import msgspec
+
+from scripts.bench.benchmark import Benchmark
+from scripts.bench.chains import QUICK, Sizes
+from scripts.bench.conduct import Conductor
+from scripts.bench.measure_payments import PAYMENTS
+from scripts.bench.measure_reads import READS
+from scripts.bench.measure_replay import REPLAY
+from scripts.bench.report import Result, load_average, machine, summary
+
+BENCHMARKS: tuple[Benchmark, ...] = (REPLAY, READS, PAYMENTS)
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m scripts.bench", description=__doc__)
+    names = [benchmark.name for benchmark in BENCHMARKS]
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME",
+                        help=f"some of: {', '.join(names)}")  # fmt: skip
+    parser.add_argument("--payments", type=int, default=Sizes().payments)
+    parser.add_argument("--quick", action="store_true", help="few payments, taeld alone, one run")
+    parser.add_argument("--alone", action="store_true", help="taeld alone")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--svg", type=Path, metavar="FILE")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> Result:
+    """Measure, print and write what was asked for."""
+    options = _options(arguments)
+    began, load = time.perf_counter(), load_average()
+    sizes = QUICK if options.quick else Sizes(payments=options.payments)
+    runs = 1 if options.quick else options.runs
+    chosen = [benchmark for benchmark in BENCHMARKS if benchmark.name in options.only]
+    directory = Path(tempfile.mkdtemp(prefix="tael-bench-"))
+    try:
+        conductor = Conductor(directory, sizes, alone=options.quick or options.alone)
+        rows = conductor.conduct(chosen, runs)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    result = Result(
+        machine=machine(), cores=conductor.cores, load=load, runs=runs, payments=sizes.payments,
+        locks=conductor.locks, seconds=time.perf_counter() - began, rows=rows,
+    )  # fmt: skip
+    print(summary(result))
+    if options.json:
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2))
+    return result
+
+
+if __name__ == "__main__":
+    main()
+    sys.stdout.flush()

@@ -1,0 +1,91 @@
+"""The result as a table for people."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from scripts.bench.rows import OURS, Quantity, Row, Spread
+from scripts.bench.systems import KERNEL, PEER
+
+SYSTEMS = (OURS, PEER, KERNEL)
+
+
+class Result(msgspec.Struct, frozen=True):
+    """Everything of one call of the bench."""
+
+    machine: str
+    cores: int
+    load: float
+    """Load average of the machine as it began: others at work make figures worse."""
+    runs: int
+    payments: int
+    locks: int
+    seconds: float
+    rows: list[Row]
+    curves: dict[str, Any] = {}
+
+
+def machine() -> str:
+    """Processor, kernel and Python."""
+    model = ""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    return f"{model or platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}"
+
+
+def load_average() -> float:
+    return os.getloadavg()[0]
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _cell(found: Spread | None) -> str:
+    if found is None:
+        return "–"
+    return f"{_figure(found.median)} ({_figure(found.least)}–{_figure(found.most)})"
+
+
+def _goal(quantity: Quantity, value: float | None, holds: bool | None) -> str:
+    if value is None:
+        return ""
+    sign = "≥" if quantity.more_is_better else "≤"
+    return f" {sign} {value:g} {'✓' if holds else '✗'}"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Markdown: medians with their range, and ratios taeld / peer."""
+    head = ["what", "unit", *SYSTEMS, f"{OURS} / {PEER}", f"{OURS} / {KERNEL}"]
+    lines = [head, ["---"] * len(head)]
+    for row in rows:
+        quantity = row.quantity
+        cells = [_cell(row.systems.get(system)) for system in SYSTEMS]
+        cells[0] += _goal(quantity, quantity.limit, row.holds)
+        for peer in (PEER, KERNEL):
+            compared = row.ratios.get(peer)
+            if compared is None:
+                cells.append("–")
+            else:
+                goal = _goal(quantity, compared.goal, compared.holds)
+                cells.append(f"{_cell(compared.ratio)}{goal}")
+        lines.append([quantity.title, quantity.unit, *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def summary(result: Result) -> str:
+    """What was measured where, and the table."""
+    return (
+        f"{result.machine}, {result.cores} cores, load {result.load:.1f} at the start\n"
+        f"{result.payments:,} payments on {result.locks:,} locks, {result.runs} alternating runs, "
+        f"{result.seconds:,.0f} s; median (range); ratios are of pairs in one run\n\n"
+        f"{table(result.rows)}"
+    )
