@@ -20,12 +20,20 @@ import msgspec
 from scripts.bench.benchmark import Benchmark
 from scripts.bench.chains import QUICK, Sizes
 from scripts.bench.conduct import Conductor
+from scripts.bench.measure_balance import BALANCE
+from scripts.bench.measure_busy import BUSY
+from scripts.bench.measure_confirmed import CONFIRMED
 from scripts.bench.measure_payments import PAYMENTS
 from scripts.bench.measure_reads import READS
+from scripts.bench.measure_relay import RELAY
 from scripts.bench.measure_replay import REPLAY
+from scripts.bench.measure_start import START
+from scripts.bench.measure_sync import SYNC
 from scripts.bench.report import Result, load_average, machine, summary
 
-BENCHMARKS: tuple[Benchmark, ...] = (REPLAY, READS, PAYMENTS)
+BENCHMARKS: tuple[Benchmark, ...] = (
+    REPLAY, SYNC, PAYMENTS, READS, BUSY, RELAY, CONFIRMED, START, BALANCE,
+)  # fmt: skip
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

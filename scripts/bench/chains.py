@@ -33,11 +33,18 @@ class Sizes(msgspec.Struct, frozen=True):
     """Payments sent to the first of three nodes."""
     history: int = 100_000
     """Entries in the history of one address."""
+    load_s: float = 4.0
+    """Most time that one kind of read is asked for."""
+    block_every_s: float = 2.0
+    """Between blocks while payments are confirmed; half of it while reads are answered."""
+    rest_s: float = 2.0
+    """Time after which a node that was started has nothing left to do."""
 
 
 QUICK = Sizes(
     payments=1_200, per_block=200, waiting=400, reads=200, template=100, relay_blocks=1,
     relay_block=50, relayed=5, confirmed=200, history=500,
+    load_s=0.2, block_every_s=0.5, rest_s=0.2,
 )  # fmt: skip
 
 
@@ -49,6 +56,8 @@ class Prepared(msgspec.Struct, frozen=True):
     address: str
     """For blocks that are made while measuring."""
     magic: bytes = b""
+    payee: str = ""
+    """Who got every payment, if it was one."""
 
     @property
     def blocks(self) -> Path:
@@ -86,7 +95,10 @@ def make_ours(directory: Path, sizes: Sizes, payee: int | None = None) -> Prepar
     address = encode_address("bench", workload.params.allocations[0].lock)
     prepared = _write(directory, blocks, workload.waiting(sizes.waiting), address)
     prepared.network.write_text(workload.network_toml())
-    return prepared
+    if payee is None:
+        return prepared
+    lock = workload.params.allocations[payee].lock
+    return msgspec.structs.replace(prepared, payee=encode_address("bench", lock))
 
 
 def make_peers(directory: Path, sizes: Sizes) -> dict[str, Prepared]:

@@ -172,10 +172,10 @@ def end_load(generator: subprocess.Popen[bytes]) -> Outcome:
 
 def load(
     server: Server, directory: Path, bodies: list[bytes], connections: int,
-    count: int | None = None,
+    count: int | None = None, seconds: float = LIMIT_S,
 ) -> Outcome:  # fmt: skip
     """Send requests and wait for what was seen. Raises: BenchError (a request failed)."""
-    return end_load(begin_load(server, directory, bodies, connections, count))
+    return end_load(begin_load(server, directory, bodies, connections, count, seconds))
 
 
 def outcome_figures(prefix: str, outcome: Outcome) -> Iterator[tuple[str, float]]:

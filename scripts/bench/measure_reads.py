@@ -44,7 +44,7 @@ def _run(kit: Kit) -> dict[str, float]:
         for connections in CONNECTIONS:
             for name, bodies in calls.items():
                 count = kit.sizes.reads // (BLOCK_SHARE if name == "block" else 1)
-                outcome = load(server, kit.directory, bodies, connections, count)
+                outcome = load(server, kit.directory, bodies, connections, count, kit.sizes.load_s)
                 figures |= outcome_figures(f"{name}_{connections}", outcome)
     return figures
 

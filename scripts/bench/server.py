@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT_S = 300.0
+LIMIT_S = 120.0
 STOP_S = 60.0
 MIB = 1 << 20
 

@@ -124,7 +124,9 @@ class Litecoind:
             "-printtoconsole", "-nodebuglogfile", "-server", f"-rpcuser={user}",
             f"-rpcpassword={password}", "-rpcbind=127.0.0.1", "-rpcallowip=127.0.0.1",
             f"-rpcport={rpc_port}", f"-bind=127.0.0.1:{p2p_port}", "-listen", "-listenonion=0",
-            "-dnsseed=0", "-rpcthreads=8",
+            "-dnsseed=0",
+            # Else every node wants the same port for Tor.
+            f"-bind=127.0.0.1:{free_port()}=onion",
         ]  # fmt: skip
         command += [f"-connect=127.0.0.1:{port}" for port in connect] or ["-connect=0"]
         command += ["-reindex"] * replay
