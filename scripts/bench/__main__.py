@@ -30,6 +30,7 @@ from scripts.bench.measure_replay import REPLAY
 from scripts.bench.measure_start import START
 from scripts.bench.measure_sync import SYNC
 from scripts.bench.report import Result, load_average, machine, summary
+from scripts.bench.svg import plot
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     REPLAY, SYNC, PAYMENTS, READS, BUSY, RELAY, CONFIRMED, START, BALANCE,
@@ -64,12 +65,14 @@ def main(arguments: list[str] | None = None) -> Result:
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     result = Result(
-        machine=machine(), cores=conductor.cores, load=load, runs=runs, payments=sizes.payments,
+        machine=machine(), cores=conductor.cores, load=load, runs=runs, sizes=sizes,
         locks=conductor.locks, seconds=time.perf_counter() - began, rows=rows,
     )  # fmt: skip
     print(summary(result))
     if options.json:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2))
+    if options.svg:
+        options.svg.write_text(plot(result.rows))
     return result
 
 

@@ -42,7 +42,7 @@ def _quantities() -> tuple[Quantity, ...]:
     wanted = {"balance_1_p50": 2.0, "balance_8_rate": 4_000.0}
     return tuple(
         msgspec.structs.replace(quantity, limit=wanted.get(quantity.key))
-        for quantity in load_quantities("balance", "balance of 100 000 entries", {})
+        for quantity in load_quantities("balance", "balance of a long history", {})
     )
 
 

@@ -41,7 +41,7 @@ def _run(kit: Kit) -> dict[str, float]:
 CONFIRMED = Benchmark(
     "confirmed",
     (
-        Quantity("confirmed", "confirmed at the third node, block every 2 s", "tx/s", True,
+        Quantity("confirmed", "confirmed at the third node", "tx/s", True,
                  {PEER: 1.25}),
         Quantity("confirmed_sent", "taken by the first node meanwhile", "tx/s", True),
     ),

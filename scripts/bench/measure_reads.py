@@ -54,7 +54,7 @@ READS = Benchmark(
     (
         *load_quantities("count", "getblockcount", {8: 1.0}),
         *load_quantities("txout", "gettxout", {8: 1.0}),
-        *load_quantities("block", "getblock 1 of 2 001", {1: 2.0, 8: 2.0}),
+        *load_quantities("block", "getblock of a full block, verbosity 1", {1: 2.0, 8: 2.0}),
     ),
     {OURS: _run, PEER: _run},
 )

@@ -10,10 +10,13 @@ from typing import Any
 
 import msgspec
 
+from scripts.bench.chains import Sizes
 from scripts.bench.rows import OURS, Quantity, Row, Spread
 from scripts.bench.systems import KERNEL, PEER
 
 SYSTEMS = (OURS, PEER, KERNEL)
+BUSY = "_busy"
+"""How keys end that tell of the load generator; the table leaves them to one line below it."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -24,7 +27,7 @@ class Result(msgspec.Struct, frozen=True):
     load: float
     """Load average of the machine as it began: others at work make figures worse."""
     runs: int
-    payments: int
+    sizes: Sizes
     locks: int
     seconds: float
     rows: list[Row]
@@ -68,6 +71,8 @@ def table(rows: Sequence[Row]) -> str:
     lines = [head, ["---"] * len(head)]
     for row in rows:
         quantity = row.quantity
+        if quantity.key.endswith(BUSY):
+            continue
         cells = [_cell(row.systems.get(system)) for system in SYSTEMS]
         cells[0] += _goal(quantity, quantity.limit, row.holds)
         for peer in (PEER, KERNEL):
@@ -83,9 +88,28 @@ def table(rows: Sequence[Row]) -> str:
 
 def summary(result: Result) -> str:
     """What was measured where, and the table."""
+    sizes = result.sizes
     return (
         f"{result.machine}, {result.cores} cores, load {result.load:.1f} at the start\n"
-        f"{result.payments:,} payments on {result.locks:,} locks, {result.runs} alternating runs, "
-        f"{result.seconds:,.0f} s; median (range); ratios are of pairs in one run\n\n"
-        f"{table(result.rows)}"
+        f"{sizes.payments:,} payments on {result.locks:,} locks, {sizes.per_block:,} in a full block; "
+        f"{sizes.template:,} wait for the template; relayed blocks hold {sizes.relay_block:,}; "
+        f"{sizes.confirmed:,} go to the three nodes, with a block every {sizes.block_every_s:g} s; "
+        f"the long history has {sizes.history:,} entries\n"
+        f"{result.runs} alternating runs, {result.seconds:,.0f} s; median (range); ratios are of pairs "
+        "in one run\n\n"
+        f"{table(result.rows)}\n\n{_generator(result.rows)}"
+    )
+
+
+def _generator(rows: Sequence[Row]) -> str:
+    """How near the load generator came to being what was measured."""
+    worst: dict[str, tuple[float, str]] = {}
+    for row in rows:
+        if row.quantity.key.endswith(BUSY):
+            title = row.quantity.title.partition(":")[0]
+            for system, found in row.systems.items():
+                worst[system] = max(worst.get(system, (0.0, "")), (found.median, title))
+    return "The load generator computed at most " + "; ".join(
+        f"{share:.0f} % of the time for {system} ({title})"
+        for system, (share, title) in worst.items()
     )

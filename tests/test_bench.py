@@ -1,0 +1,90 @@
+"""The bench still measures what it says. How fast anything is, no test says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from scripts.bench.__main__ import BENCHMARKS, main
+from scripts.bench.bitcoin import BITCOIN, LITECOIN, BitcoinWorkload, BlockMaker, sha256d
+from scripts.bench.rows import OURS, Quantity, Sample, make_rows
+from scripts.bench.svg import plot
+from scripts.bench.workload import Workload
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the short form writes."""
+    path = tmp_path_factory.mktemp("bench") / "result.json"
+    main(["--quick", "--json", str(path)])
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def test_short_form_yields_every_quantity_of_taeld_in_order(result: dict[str, Any]) -> None:
+    keys = [quantity.key for benchmark in BENCHMARKS for quantity in benchmark.quantities]
+    assert [row["quantity"]["key"] for row in result["rows"]] == keys
+    assert all(list(row["systems"]) == [OURS] for row in result["rows"])
+
+
+def test_every_figure_is_positive_and_within_its_range(result: dict[str, Any]) -> None:
+    for row in result["rows"]:
+        found = row["systems"][OURS]
+        assert 0 < found["least"] <= found["median"] <= found["most"], row["quantity"]["key"]
+
+
+def test_keys_of_quantities_are_used_once() -> None:
+    keys = [quantity.key for benchmark in BENCHMARKS for quantity in benchmark.quantities]
+    assert len(keys) == len(set(keys))
+
+
+def test_ratios_are_of_pairs_in_one_run() -> None:
+    quantity = Quantity("speed", "speed", "/s", True, {"peer": 1.5})
+    ours = [Sample("speed", OURS, run, value) for run, value in enumerate((10.0, 40.0, 90.0))]
+    peers = [Sample("speed", "peer", run, value) for run, value in enumerate((10.0, 20.0, 30.0))]
+    [row] = make_rows([quantity], [*ours, *peers])
+    compared = row.ratios["peer"]
+    assert (compared.ratio.least, compared.ratio.median, compared.ratio.most) == (1.0, 2.0, 3.0)
+    assert compared.holds is True
+
+
+def test_goal_of_a_time_is_the_most_that_it_may_be() -> None:
+    quantity = Quantity("time", "time", "ms", goals={"peer": 0.5}, limit=3.0)
+    samples = [Sample("time", OURS, 1, 3.0), Sample("time", "peer", 1, 4.0)]
+    [row] = make_rows([quantity], samples)
+    assert row.ratios["peer"].holds is False
+    assert row.holds is True
+
+
+def test_plot_of_ratios_is_well_formed_and_names_what_it_shows() -> None:
+    quantity = Quantity("time", "a < b", "ms", goals={"litecoind": 0.5})
+    samples = [Sample("time", OURS, 1, 3.0), Sample("time", "litecoind", 1, 4.0)]
+    root = ElementTree.fromstring(plot(make_rows([quantity], samples)))
+    assert "a < b" in {element.text for element in root.iter()}
+
+
+def test_same_figures_make_the_same_chain() -> None:
+    first, second = ([block.header.hash for block in Workload(50, 50).blocks()] for _ in range(2))
+    assert first == second
+
+
+def test_peers_have_the_first_block_that_everyone_knows() -> None:
+    assert sha256d(BITCOIN.genesis[:80])[::-1].hex() == (
+        "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206"
+    )
+    assert sha256d(LITECOIN.genesis[:80])[::-1].hex() == (
+        "530827f38f93b43ed12af0b3ad25a288dc02ed74d6d7857862df51fc56c416f9"
+    )
+
+
+def test_chain_of_the_peers_holds_as_many_payments_as_asked_for() -> None:
+    workload = BitcoinWorkload(30, 20)
+    bodies = list(workload.bodies())
+    assert sum(len(body) - 1 for body in bodies) == 30
+    maker = BlockMaker(BITCOIN)
+    blocks = [maker.make(body) for body in bodies]
+    parents = [block[4:36] for block in blocks[1:]]
+    assert parents == [sha256d(block[:80]) for block in blocks[:-1]]
