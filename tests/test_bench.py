@@ -10,9 +10,10 @@ import pytest
 
 from scripts.bench.__main__ import BENCHMARKS, main
 from scripts.bench.bitcoin import BITCOIN, LITECOIN, BitcoinWorkload, BlockMaker, sha256d
+from scripts.bench.curve_chain import GrowthWorkload
 from scripts.bench.rows import OURS, Quantity, Sample, make_rows
 from scripts.bench.svg import plot
-from scripts.bench.workload import Workload
+from scripts.bench.workload import FIRST_COINS, Workload
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +89,13 @@ def test_chain_of_the_peers_holds_as_many_payments_as_asked_for() -> None:
     blocks = [maker.make(body) for body in bodies]
     parents = [block[4:36] for block in blocks[1:]]
     assert parents == [sha256d(block[:80]) for block in blocks[:-1]]
+
+
+def test_growth_chain_makes_its_coins_and_then_blocks_of_the_sizes_asked_for() -> None:
+    workload = GrowthWorkload(2_500, (3, 5))
+    blocks = list(workload.blocks())
+    assert [len(block.txs) - 1 for block in blocks[-2:]] == [3, 5]
+    shared_out = [tx for block in blocks[:-2] for tx in block.txs[1:]]
+    # Each takes one coin of the first and makes many.
+    coins = FIRST_COINS + sum(len(tx.body.outputs) - 1 for tx in shared_out)
+    assert coins >= 2_500

@@ -41,11 +41,12 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m scripts.bench", description=__doc__)
     names = [benchmark.name for benchmark in BENCHMARKS]
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME",
+    parser.add_argument("--only", nargs="*", choices=names, default=names, metavar="NAME",
                         help=f"some of: {', '.join(names)}")  # fmt: skip
     parser.add_argument("--payments", type=int, default=Sizes().payments)
     parser.add_argument("--quick", action="store_true", help="few payments, taeld alone, one run")
     parser.add_argument("--alone", action="store_true", help="taeld alone")
+    parser.add_argument("--curves", action="store_true", help="growth curves of taeld too")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--svg", type=Path, metavar="FILE")
     return parser.parse_args(arguments)
@@ -62,11 +63,12 @@ def main(arguments: list[str] | None = None) -> Result:
     try:
         conductor = Conductor(directory, sizes, alone=options.quick or options.alone)
         rows = conductor.conduct(chosen, runs)
+        curves = conductor.trace() if options.curves else []
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     result = Result(
         machine=machine(), cores=conductor.cores, load=load, runs=runs, sizes=sizes,
-        locks=conductor.locks, seconds=time.perf_counter() - began, rows=rows,
+        locks=conductor.locks, seconds=time.perf_counter() - began, rows=rows, curves=curves,
     )  # fmt: skip
     print(summary(result))
     if options.json:

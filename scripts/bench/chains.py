@@ -10,6 +10,7 @@ import msgspec
 
 from consensus.address import encode_address
 from scripts.bench.bitcoin import BITCOIN, LITECOIN, MAGIC, BitcoinWorkload, BlockMaker
+from scripts.bench.curve_chain import GrowthWorkload
 from scripts.bench.workload import Payment, Workload
 
 
@@ -91,14 +92,24 @@ def _write(
 def make_ours(directory: Path, sizes: Sizes, payee: int | None = None) -> Prepared:
     """The chain for taeld. With `payee`, everything is paid to the key of that number."""
     workload = Workload(sizes.payments, sizes.per_block, payee)
-    blocks = [workload.genesis.raw, *(block.raw for block in workload.blocks())]
-    address = encode_address("bench", workload.params.allocations[0].lock)
-    prepared = _write(directory, blocks, workload.waiting(sizes.waiting), address)
-    prepared.network.write_text(workload.network_toml())
+    prepared = _write_ours(directory, workload, sizes.waiting)
     if payee is None:
         return prepared
     lock = workload.params.allocations[payee].lock
     return msgspec.structs.replace(prepared, payee=encode_address("bench", lock))
+
+
+def _write_ours(directory: Path, workload: Workload, waiting: int) -> Prepared:
+    blocks = [workload.genesis.raw, *(block.raw for block in workload.blocks())]
+    address = encode_address("bench", workload.params.allocations[0].lock)
+    prepared = _write(directory, blocks, workload.waiting(waiting), address)
+    prepared.network.write_text(workload.network_toml())
+    return prepared
+
+
+def make_growth(directory: Path, coins: int, sizes: Sequence[int]) -> Prepared:
+    """A chain for growth curves."""
+    return _write_ours(directory, GrowthWorkload(coins, sizes), 0)
 
 
 def make_peers(directory: Path, sizes: Sizes) -> dict[str, Prepared]:

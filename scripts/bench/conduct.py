@@ -12,8 +12,9 @@ from pathlib import Path
 
 from scripts.bench.benchmark import Benchmark, Kit
 from scripts.bench.chains import Prepared, Sizes, make_all
+from scripts.bench.curves import CURVES, Curve
 from scripts.bench.measure_replay import REPLAY, replay_kernel
-from scripts.bench.rows import Row, Sample, make_rows
+from scripts.bench.rows import OURS, Row, Sample, make_rows
 from scripts.bench.systems import KERNEL, PEER, Litecoind, System, Taeld
 from scripts.bench.workload import KEYS
 
@@ -74,6 +75,15 @@ class Conductor:
                 samples += self._run(benchmark, run)
         quantities = [quantity for benchmark in benchmarks for quantity in benchmark.quantities]
         return make_rows(quantities, samples)
+
+    def trace(self) -> list[Curve]:
+        """All growth curves, of taeld alone."""
+        ours = self._systems[0]
+        curves = []
+        for measure in CURVES:
+            say(f"{measure.__name__} …")
+            curves.append(measure(Kit(ours, self._sizes, self._bases[OURS], self._scratch())))
+        return curves
 
     def _run(self, benchmark: Benchmark, run: int) -> list[Sample]:
         found: dict[str, dict[str, float]] = {}

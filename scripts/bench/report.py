@@ -6,11 +6,11 @@ import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from scripts.bench.chains import Sizes
+from scripts.bench.curves import Curve, show
 from scripts.bench.rows import OURS, Quantity, Row, Spread
 from scripts.bench.systems import KERNEL, PEER
 
@@ -31,7 +31,7 @@ class Result(msgspec.Struct, frozen=True):
     locks: int
     seconds: float
     rows: list[Row]
-    curves: dict[str, Any] = {}
+    curves: list[Curve] = []
 
 
 def machine() -> str:
@@ -98,6 +98,7 @@ def summary(result: Result) -> str:
         f"{result.runs} alternating runs, {result.seconds:,.0f} s; median (range); ratios are of pairs "
         "in one run\n\n"
         f"{table(result.rows)}\n\n{_generator(result.rows)}"
+        + (f"\n\n{show(result.curves)}" if result.curves else "")
     )
 
 

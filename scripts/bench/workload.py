@@ -11,7 +11,7 @@ import hashlib
 import json
 import random
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import coincurve
 import msgspec
@@ -73,6 +73,11 @@ class _Person:
         self.reveal = Key(pubkey)
 
 
+Owned = tuple[OutPoint, Coin, _Person]
+Paid = tuple[Tx, list[_Person]]
+"""A transaction, and whom each of its outputs belongs to."""
+
+
 class Workload:
     """A network and its blocks, the same for the same figures."""
 
@@ -92,24 +97,32 @@ class Workload:
             REGTEST, name=b"bench", hrp=b"bench", allocations=allocations
         )
         self.genesis: Block = genesis(self.params)
-        self._coins: deque[tuple[OutPoint, Coin, _Person]] = deque()
+        self._tree = HeaderTree(self.params, self.genesis.header)
+        self._parent = self._tree.genesis
+        self._coins: deque[Owned] = deque()
 
     def blocks(self) -> Iterator[Block]:
         """Every block after genesis."""
-        tree = HeaderTree(self.params, self.genesis.header)
-        parent = tree.genesis
-        self._take_outputs(self.genesis.txs[0], 0, self._people[:FIRST_COINS], first=1)
+        yield from self._ripen()
         left = self._payments
         while left:
-            mature = parent.height + 1 >= COINBASE_MATURITY
-            count = min(left, self._per_block, len(self._coins)) if mature else 0
-            payments = [self._pay() for _ in range(count)]
+            count = min(left, self._per_block, len(self._coins))
             left -= count
-            block = self._block(tree, parent, [tx for tx, _ in payments])
-            for tx, owners in payments:
-                self._take_outputs(tx, parent.height + 1, owners)
-            parent = tree.add(block.header, block.header.time)
-            yield block
+            yield self._append([self._pay() for _ in range(count)])
+
+    def _ripen(self) -> Iterator[Block]:
+        """Empty blocks, behind which the first coins can be spent."""
+        self._take_outputs(self.genesis.txs[0], 0, self._people[:FIRST_COINS], first=1)
+        while self._parent.height + 1 < COINBASE_MATURITY:
+            yield self._append([])
+
+    def _append(self, payments: Sequence[Paid]) -> Block:
+        """The next block, whose outputs can be spent from then on."""
+        block = self._block(self._tree, self._parent, [tx for tx, _ in payments])
+        for tx, owners in payments:
+            self._take_outputs(tx, self._parent.height + 1, owners)
+        self._parent = self._tree.add(block.header, block.header.time)
+        return block
 
     def waiting(self, count: int) -> Iterator[Payment]:
         """Payments for after the last block; each spends another confirmed coin."""
@@ -143,8 +156,9 @@ class Workload:
             coin = Coin(output.asset, output.amount, output.lock, Height(height), first == 1)
             self._coins.append((outpoint(tx.txid, index), coin, owner))
 
-    def _pay(self) -> tuple[Tx, list[_Person]]:
-        spent, coin, payer = self._coins.popleft()
+    def _pay(self) -> Paid:
+        spent = self._coins.popleft()
+        _, coin, payer = spent
         drawn = self._random.choice(self._people)
         payee = drawn if self._payee is None else self._people[self._payee]
         amount = coin.amount // 2
@@ -152,6 +166,10 @@ class Workload:
             TxOut(NATIVE, amount, payee.lock),
             TxOut(NATIVE, coin.amount - amount - FEE, payer.lock),
         )
+        return self._sign(spent, outputs), [payee, payer]
+
+    def _sign(self, owned: Owned, outputs: tuple[TxOut, ...]) -> Tx:
+        spent, coin, payer = owned
         body = Body(1, (spent,), outputs, (), Height(0))
         txid = make_tx(body, ()).txid
         digest = digest_all(
@@ -159,7 +177,7 @@ class Workload:
         )
         signature = payer.key.sign_recoverable(digest, hasher=None)[:64]
         witness = Witness(payer.reveal, (bytes((SCOPE_ALL,)) + signature,))
-        return make_tx(body, (witness,)), [payee, payer]
+        return make_tx(body, (witness,))
 
     def _block(self, tree: HeaderTree, parent: HeaderNode, txs: list[Tx]) -> Block:
         height = parent.height + 1
