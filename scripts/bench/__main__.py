@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
@@ -78,6 +80,12 @@ def main(arguments: list[str] | None = None) -> Result:
     return result
 
 
+def _end(number: int, _: object) -> NoReturn:
+    """Told to end: leave in order, so that the nodes end too."""
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, _end)
     main()
-    sys.stdout.flush()
