@@ -87,7 +87,8 @@ class Conductor:
 
     def _run(self, benchmark: Benchmark, run: int) -> list[Sample]:
         found: dict[str, dict[str, float]] = {}
-        for system in self._systems:
+        # Nobody always has the machine first, or just after the other made it warm.
+        for system in self._systems if run % 2 else reversed(self._systems):
             if measure := benchmark.runs.get(system.name):
                 kit = Kit(system, self._sizes, self._bases[system.name], self._scratch())
                 found[system.name] = measure(kit)
@@ -96,7 +97,7 @@ class Conductor:
                 self._python, self._bitcoin, self._sizes.payments, self._scratch()
             )
         first = benchmark.quantities[0].key
-        told = ", ".join(f"{name} {figures[first]:,.2f}" for name, figures in found.items())
+        told = ", ".join(f"{name} {figures[first]:,.2f}" for name, figures in sorted(found.items()))
         say(f"run {run}, {benchmark.name}: {told} {benchmark.quantities[0].unit}")
         return [
             Sample(key, name, run, value)
