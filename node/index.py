@@ -9,10 +9,19 @@ from collections.abc import Sequence
 
 from consensus.block import Block
 from consensus.hashes import AssetId, LockHash
-from consensus.tx import BURN_LOCK, Coin
+from consensus.tx import BURN_LOCK, Body, Coin
+from consensus.tx_rules import is_delayed
 from node.blockfiles import HEAD_BYTES
 from node.layer import Indexes
-from node.layout import FilePosition, TxPlace, history_key, history_value, tx_value
+from node.layout import (
+    FilePosition,
+    TxPlace,
+    delayed_key,
+    delayed_value,
+    history_key,
+    history_value,
+    tx_value,
+)
 
 
 class BlockIndexer:
@@ -32,6 +41,7 @@ class BlockIndexer:
         self._offset = place.offset + HEAD_BYTES + framing
         self._sign = sign
         self._next = 0
+        self._delayed: dict[bytes, int] = {}
 
     def step(self, size: int) -> bool:
         """Index more transactions, of about `size` inputs and outputs together; return whether
@@ -44,11 +54,22 @@ class BlockIndexer:
             size -= len(tx.body.inputs) + len(tx.body.outputs)
             coins = self._undo[position - 1] if position else ()
             self._index_tx(position, coins)
+            if is_delayed(tx.body, self._height):
+                self._index_delayed(tx.body)
             length = len(tx.raw)
             place = TxPlace(self._height, position, self._file, self._offset, length)
             self.rows.txs[tx.txid] = tx_value(place) if self._sign > 0 else None
             self._offset += length
         return self._next == len(txs)
+
+    def _index_delayed(self, body: Body) -> None:
+        for output in body.outputs:
+            if output.lock != BURN_LOCK:
+                key = delayed_key(self._height, output.lock, output.asset)
+                old = self._delayed.get(key, 0)
+                self._delayed[key] = old + output.amount
+                value = delayed_value(old + output.amount)
+                self.rows.delayed[key] = value if self._sign > 0 else None
 
     def _index_tx(self, position: int, coins: Sequence[Coin]) -> None:
         tx = self._block.txs[position]

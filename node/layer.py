@@ -55,10 +55,12 @@ class Indexes:
         self.history: dict[bytes, bytes | None] = {}
         self.balances: dict[bytes, tuple[int, int]] = {}
         """lock || asset → how much received and spent change."""
+        self.delayed: dict[bytes, bytes | None] = {}
 
     def add(self, other: Indexes) -> None:
         self.txs.update(other.txs)
         self.history.update(other.history)
+        self.delayed.update(other.delayed)
         own = self.balances
         for key, (received, spent) in other.balances.items():
             old = own.get(key)
@@ -78,13 +80,16 @@ class Layer:
         self._history_by_lock: _ByLock[bytes, bytes | None] = _ByLock(
             lambda key, _: key[1 : 1 + LOCK_BYTES]
         )
+        self._balances_by_lock: _ByLock[bytes, tuple[int, int]] = _ByLock(
+            lambda key, _: key[:LOCK_BYTES]
+        )
 
     def __len__(self) -> int:
         """Rows that writing it would take."""
         indexes = self.indexes
         return (
             len(self.created) + len(self.spent) + len(self.assets)
-            + len(indexes.txs) + len(indexes.history) + len(indexes.balances)
+            + len(indexes.txs) + len(indexes.history) + len(indexes.balances) + len(indexes.delayed)
         )  # fmt: skip
 
     def move_coins(self, gone: Mapping[OutPoint, Coin], come: Mapping[OutPoint, Coin]) -> None:
@@ -118,6 +123,7 @@ class Layer:
     def add_indexes(self, rows: Indexes) -> None:
         self.indexes.add(rows)
         self._history_by_lock.add(rows.history)
+        self._balances_by_lock.add(rows.balances)
 
     def absorb(self, upper: Layer) -> None:
         """Take over everything of a layer that lay over this one."""
@@ -133,9 +139,14 @@ class Layer:
         """Keys of the lock's history that are written or removed here."""
         return self._history_by_lock.keys(lock)
 
+    def balances_of(self, lock: LockHash) -> set[bytes]:
+        """Keys of the lock's balances that change here."""
+        return self._balances_by_lock.keys(lock)
+
     def forget_rows(self) -> None:
         """It is on disk now: keep the coins as a cache, drop what can be read there."""
         self.assets.clear()
         self._coins_by_lock.clear()
         self.indexes = Indexes()
         self._history_by_lock.clear()
+        self._balances_by_lock.clear()

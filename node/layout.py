@@ -10,9 +10,10 @@
 | `t` txid(32)                               | height(4) position(4) file(4) offset(4) length(4) |
 | `h` lock(32) height(4) position(4) asset   | txid(32) received(8) spent(8)                 |
 | `b` lock(32) asset(0 or 32)                | received(16) spent(16)                        |
+| `d` height(4) lock(32) asset(0 or 32)      | amount(8) that matures like a coinbase        |
 
 Numbers are big-endian, so keys sort by them. A coin's row begins with its lock, which whoever
-spends it reveals: one row is the coin and the entry of the address. `t`, `h` and `b` are the indexes.
+spends it reveals: one row is the coin and the entry of the address. `t`, `h`, `b` and `d` are the indexes.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from consensus.tx import OUTPOINT_BYTES, AssetDefinition, Coin, Height, OutPoint
 FORMAT = 1
 KEY_FORMAT = b"Mformat"
 KEY_TIP = b"Mtip"
-HEADER, COIN, ASSET, TX, HISTORY, BALANCE = b"H", b"c", b"a", b"t", b"h", b"b"
+HEADER, COIN, ASSET, TX, HISTORY, BALANCE, DELAYED = b"H", b"c", b"a", b"t", b"h", b"b", b"d"
 
 _COIN = struct.Struct(">I?Q")
 _COIN_SIZES = (_COIN.size, _COIN.size + HASH_BYTES)
@@ -163,6 +164,20 @@ def tx_place(value: bytes) -> TxPlace:
 
 def history_key(lock: LockHash, height: int, position: int, asset: AssetId) -> bytes:
     return HISTORY + lock + _HISTORY_KEY.pack(height, position) + asset
+
+
+def delayed_key(height: int, lock: bytes = b"", asset: bytes = b"") -> bytes:
+    return DELAYED + height.to_bytes(4, "big") + lock + asset
+
+
+def delayed_value(amount: int) -> bytes:
+    return amount.to_bytes(8, "big")
+
+
+def delayed_row(key: bytes, value: bytes) -> tuple[LockHash, AssetId, int]:
+    start = len(DELAYED) + 4
+    lock = LockHash(key[start : start + LOCK_BYTES])
+    return lock, AssetId(key[start + LOCK_BYTES :]), int.from_bytes(value, "big")
 
 
 def history_value(txid: Txid, received: int, spent: int) -> bytes:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from consensus.asset import AssetRecord
@@ -17,7 +18,7 @@ from consensus.errors import Violation
 from consensus.hashes import AssetId, BlockHash, LockHash, Txid, Wtxid
 from consensus.header_tree import HeaderNode, HeaderTree
 from consensus.locks import BlockContext
-from consensus.params import Params
+from consensus.params import COINBASE_MATURITY, Params
 from consensus.tx import Coin, OutPoint, Tx
 from node.archive import Undo
 from node.chain import Chain, ChainListener, Change
@@ -91,6 +92,9 @@ class Ledger:
         self.chain = Chain(genesis, params, store, verifier, clock, listener)
         self.mempool = Mempool(self, policy, clock, bus.emit, verifier.verify_now)
         self._returning: asyncio.Task[None] | None = None
+        self._immature: Mapping[LockHash, Mapping[AssetId, int]] = {}
+        self._immature_at: HeaderNode | None = None
+        """The tip for which `_immature` was added up."""
 
     # The state, by its parts
 
@@ -173,6 +177,18 @@ class Ledger:
 
     def balances(self, lock: LockHash) -> dict[AssetId, Balance]:
         return {asset: Balance(*sums) for asset, sums in self._store.balances(lock).items()}
+
+    def immature(self, lock: LockHash) -> dict[AssetId, int]:
+        """Base units of confirmed coins of a lock that cannot be spent in the next block."""
+        if self._immature_at is not self.tip:
+            # Nothing of it can have been spent, so what the last blocks made is what is there.
+            sums: defaultdict[LockHash, defaultdict[AssetId, int]]
+            sums = defaultdict(lambda: defaultdict(int))
+            first = max(0, self.tip.height + 2 - COINBASE_MATURITY)
+            for owner, asset, amount in self._store.delayed(first):
+                sums[owner][asset] += amount
+            self._immature, self._immature_at = sums, self.tip
+        return dict(self._immature.get(lock, {}))
 
     def coins_of(self, lock: LockHash, after: bytes, limit: int) -> list[tuple[OutPoint, Coin]]:
         """Confirmed coins of a lock in the order of outpoints, from behind `after` on."""

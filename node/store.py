@@ -25,6 +25,7 @@ from node.layout import (
     ASSET,
     BALANCE,
     COIN,
+    DELAYED,
     FORMAT,
     HEADER,
     HISTORY,
@@ -48,6 +49,8 @@ from node.layout import (
     decode_format_row,
     decode_header_row,
     decode_tip_row,
+    delayed_key,
+    delayed_row,
     encode_row,
     header_key,
     history_entry,
@@ -189,9 +192,9 @@ class Store:
             for key, value in self._view.scan(BALANCE + lock)
         }
         for layer in (self._previous, self._active):
-            assets = {AssetId(key[1 + LOCK_BYTES + 8 :]) for key in layer.history_of(lock)}
-            for asset in assets:
-                received, spent = layer.indexes.balances.get(lock + asset, (0, 0))
+            for key in layer.balances_of(lock):
+                asset = AssetId(key[LOCK_BYTES:])
+                received, spent = layer.indexes.balances[key]
                 old = found.get(asset, (0, 0))
                 found[asset] = (old[0] + received, old[1] + spent)
         return {asset: sums for asset, sums in found.items() if sums != (0, 0)}
@@ -228,6 +231,18 @@ class Store:
         rows = self._view.scan(HISTORY + lock, start)
         disk = ((key, value) for key, value in rows if key not in newer)
         return [history_entry(*row) for row in islice(heapq.merge(memory, disk), limit)]
+
+    def delayed(self, first: int) -> Iterator[tuple[LockHash, AssetId, int]]:
+        """What blocks from height `first` on made that matures like a coinbase: to which lock, of
+        which asset, and how many base units."""
+        newer = {**self._previous.indexes.delayed, **self._active.indexes.delayed}
+        start = delayed_key(first)
+        for key, value in newer.items():
+            if value is not None and key > start:
+                yield delayed_row(key, value)
+        for key, old in self._view.scan(DELAYED, start):
+            if key not in newer:
+                yield delayed_row(key, old)
 
     def headers(self) -> list[HeaderRow]:
         """Every header on disk, parents first."""
@@ -344,6 +359,7 @@ def _rows(
     for txid, value in layer.indexes.txs.items():
         yield tx_key(txid), value
     yield from layer.indexes.history.items()
+    yield from layer.indexes.delayed.items()
     for key, (received, spent) in layer.indexes.balances.items():
         old = unpack_pair(view.get(BALANCE + key) or bytes(PAIR_BYTES))
         sums = old[0] + received, old[1] + spent

@@ -8,7 +8,6 @@ the last, which is null at the end.
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 from collections import defaultdict
 from collections.abc import Iterator
@@ -17,10 +16,8 @@ from typing import Annotated, NamedTuple
 
 from consensus.address import AddressError, decode_address
 from consensus.hashes import HASH_BYTES, AssetId, LockHash, Txid, to_text
-from consensus.header_tree import HeaderNode
 from consensus.params import COINBASE_MATURITY
-from consensus.tx import NATIVE, OUTPOINT_BYTES, Coin, OutPoint, Tx, outpoint
-from consensus.tx_rules import is_delayed
+from consensus.tx import NATIVE, OUTPOINT_BYTES, Coin, OutPoint
 from node.layout import HistoryEntry
 from node.mempool_entry import Entry
 from node.rpc.errors import Code, RpcError
@@ -33,7 +30,6 @@ from node.rpc.shapes import address_of, script_hex, split_outpoint
 
 FETCHED = 1_000
 """Rows of history that are read at once, divided among the locks whose histories are merged."""
-READ_PER_TURN = 50
 MEMPOOL_ROWS_MAX = 10_000
 _HISTORY_PLACE_BYTES = 8
 _END_OF_TX = b"\xff" * (HASH_BYTES + 1)
@@ -79,7 +75,7 @@ def validateaddress(node: Node, address: str) -> Json:
     }
 
 
-async def getaddressbalance(node: Node, addresses: Addresses) -> Json:
+def getaddressbalance(node: Node, addresses: Addresses) -> Json:
     """What addresses hold, added up.
 
     `balance` and `received` are confirmed base units of the native coin, `immature` the part of the
@@ -88,13 +84,8 @@ async def getaddressbalance(node: Node, addresses: Addresses) -> Json:
     """
     need_index(node)
     ledger = node.ledger
-    while True:
-        tip = ledger.tip
-        immature = 0
-        for lock in addresses.locks:
-            immature += await _immature(node, lock, tip)
-        if ledger.tip is tip:
-            break  # else a block came between; what it changed would not fit the rest
+    tip = ledger.tip
+    immature = sum(ledger.immature(lock).get(NATIVE, 0) for lock in addresses.locks)
     received: defaultdict[AssetId, int] = defaultdict(int)
     balance: defaultdict[AssetId, int] = defaultdict(int)
     waiting: defaultdict[AssetId, int] = defaultdict(int)
@@ -121,35 +112,6 @@ async def getaddressbalance(node: Node, addresses: Addresses) -> Json:
         "height": tip.height,
         "bestblock": to_text(tip.hash),
     }
-
-
-async def _immature(node: Node, lock: LockHash, tip: HeaderNode) -> int:
-    """Base units of native coin that mature later, found by what the lock received lately."""
-    ledger = node.ledger
-    first = max(0, tip.height + 2 - COINBASE_MATURITY)
-    after = first.to_bytes(4, "big")
-    found = 0
-    for number, entry in enumerate(_history(node, lock, after, FETCHED), 1):
-        if number % READ_PER_TURN == 0:
-            await asyncio.sleep(0)
-            if ledger.tip is not tip:
-                return 0
-        if entry.asset != NATIVE or not entry.received:
-            continue
-        confirmed = ledger.read_tx(entry.txid)
-        if confirmed is None or not is_delayed(confirmed.tx.body, entry.height):
-            continue
-        for spent in _outpoints(confirmed.tx, lock):
-            coin = ledger.coin(spent, lock)
-            found += coin.amount if coin is not None else 0
-    return found
-
-
-def _outpoints(tx: Tx, lock: LockHash) -> Iterator[OutPoint]:
-    """Outputs of native coin to `lock`."""
-    for index, output in enumerate(tx.body.outputs):
-        if output.lock == lock and output.asset == NATIVE:
-            yield outpoint(tx.txid, index)
 
 
 def getaddressutxos(

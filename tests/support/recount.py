@@ -23,9 +23,11 @@ from consensus.tx import (
 )
 from consensus.tx_rules import is_delayed
 from node.db import Database
-from node.layout import BALANCE, COIN, HISTORY, TX
+from node.layout import BALANCE, COIN, DELAYED, HISTORY, TX
 from node.store import Store
 from tests.support.node_chain import NodeChain
+
+KINDS = (COIN, HISTORY, BALANCE, TX, DELAYED)
 
 
 class History(NamedTuple):
@@ -48,6 +50,8 @@ class Recount:
         self.txs: dict[Txid, tuple[bytes, int, int]] = {}
         self.issued: defaultdict[AssetId, list[int]] = defaultdict(lambda: [0, 0])
         """Asset → base units issued and destroyed."""
+        self.delayed: defaultdict[tuple[int, LockHash, AssetId], int] = defaultdict(int)
+        """Height, lock, asset → base units that mature like a coinbase."""
         for height, block in enumerate(blocks):
             for position, tx in enumerate(block.txs):
                 self._add(tx, height, position)
@@ -65,6 +69,8 @@ class Recount:
                 self.issued[out.asset][1] += out.amount
                 continue
             moved[out.lock, out.asset][0] += out.amount
+            if delayed:
+                self.delayed[height, out.lock, out.asset] += out.amount
             coin = Coin(out.asset, out.amount, out.lock, Height(height), delayed)
             self.coins[outpoint(tx.txid, index)] = coin
         for (lock, asset), (received, gone) in moved.items():
@@ -128,6 +134,12 @@ def assert_store_knows(store: Store, wanted: Recount, page: int = 3) -> None:
         place = store.tx_place(txid)
         assert place is not None
         assert (place.height, place.position) == (height, position)
+    for first in {0, *(height for height, _, _ in wanted.delayed)}:
+        assert sorted(store.delayed(first)) == sorted(
+            (lock, asset, amount)
+            for (height, lock, asset), amount in wanted.delayed.items()
+            if height >= first
+        )
     found_assets: list[AssetId] = []
     while assets := store.assets(found_assets[-1] if found_assets else AssetId(b""), page):
         found_assets += [asset for asset, _ in assets]
@@ -150,7 +162,7 @@ def assert_rows_are(directory: Path, wanted: Recount) -> None:
     database = Database(directory / "state")
     view = database.view()
     try:
-        counts = {kind: sum(1 for _ in view.scan(kind)) for kind in (COIN, HISTORY, BALANCE, TX)}
+        counts = {kind: sum(1 for _ in view.scan(kind)) for kind in KINDS}
     finally:
         view.close()
         database.close()
@@ -160,4 +172,5 @@ def assert_rows_are(directory: Path, wanted: Recount) -> None:
         HISTORY: sum(len(of_lock) for of_lock in entries),
         BALANCE: sum(len({entry.asset for entry in of_lock}) for of_lock in entries),
         TX: len(wanted.txs),
+        DELAYED: len(wanted.delayed),
     }
