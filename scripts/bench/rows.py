@@ -85,7 +85,7 @@ def _row(quantity: Quantity, by_system: Mapping[str, Mapping[int, float]]) -> Ro
     ours = by_system.get(OURS, {})
     ratios = {}
     for system, values in by_system.items():
-        pairs = [ours[run] / value for run, value in values.items() if run in ours and value]
+        pairs = [ours[run] / value for run, value in values.items() if run in ours and value > 0]
         if system == OURS or not pairs:
             continue
         ratio, goal = spread(pairs), quantity.goals.get(system)
