@@ -2,8 +2,8 @@
 
 Nodes relay payments without their deliberate delay (`tx_delay_s` here, `noban` there). A block's time
 goes from A's log telling the new tip to C's, which comes first if A passes a block on before it has
-connected it; then there is no ratio. A second time begins where A is asked for the block. A payment's from handing it to A until C's mempool has
-it, asked about every millisecond over JSON-RPC.
+connected it; then there is no ratio. A second time begins where A is asked for the block. A payment's
+time goes from handing it to A until C's mempool has it, asked about every millisecond over JSON-RPC.
 """
 
 from __future__ import annotations
