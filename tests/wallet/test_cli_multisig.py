@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 
+from consensus.address import decode_address
 from consensus.codec import encode
 from consensus.hashes import to_text
 from consensus.locks import lock_hash
 from consensus.params import COIN
-from consensus.tx import Key, Older, Threshold
+from consensus.tx import NATIVE, Body, Height, Key, Older, Threshold, TxOut
 from tests.support.rpc_node import RpcFault, ToyNode, address_text, pay_from
 from tests.support.wallet_cli import Tael
+from wallet.keys import RECEIVE, Account
+from wallet.partial import Partial, encode_partial
+from wallet.sign import Spendable
 
 
 @pytest.fixture
@@ -98,7 +102,32 @@ def test_what_is_signed_is_shown_before(board: tuple[Tael, Tael, Tael], bob: Tae
 
 def test_stranger_has_nothing_to_sign_with(board: tuple[Tael, Tael, Tael], bob: Tael) -> None:
     file = propose(board[0], "p.json", bob.json("address")["address"], "1")
-    assert "none of the keys" in bob.fails("multisig", "sign", file, "--yes")
+    assert "no lock that this wallet shares" in bob.fails("multisig", "sign", file, "--yes")
+
+
+def test_file_that_spends_a_coin_of_the_signer_himself_is_not_signed(
+    node: ToyNode, board: tuple[Tael, Tael, Tael], bob: Tael
+) -> None:
+    victim = board[0]
+    pay_from(node, victim.json("address")["address"], 3 * COIN)
+    node.mine()
+    pubkey = Account.from_xpub(victim.json("info")["xpub"], 1).pubkey(RECEIVE, 0)
+    spent, coin = next(
+        (spent, coin)
+        for spent, coin in node.chain.coins.items()
+        if coin.lock == lock_hash(Key(pubkey))
+    )
+    thief = decode_address(node.hrp, bob.json("address")["address"])
+    body = Body(1, (spent,), (TxOut(NATIVE, 2 * COIN, thief, b"rent"),), (), Height(0))
+    partial = Partial(
+        "regtest", node.chain.chain_id, "board", body, (Spendable(spent, coin, Key(pubkey)),), ({},)
+    )
+    file = victim.folder / "rent.json"
+    file.write_bytes(encode_partial(partial))
+    before = file.read_bytes()
+    assert "no lock that this wallet shares" in victim.fails("multisig", "sign", str(file), "--yes")
+    assert "NOT A SHARED LOCK" in victim.run("multisig", "show", str(file))
+    assert file.read_bytes() == before
 
 
 def test_multisig_all_leaves_nothing(

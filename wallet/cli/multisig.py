@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from consensus.codec import encode
-from consensus.hashes import to_text
+from consensus.hashes import LockHash, to_text
 from consensus.locks import lock_hash
 from consensus.tx import NATIVE, Key, Lock, Path, Threshold
 from consensus.tx_rules import check_tx
@@ -168,7 +168,7 @@ def _load(app: App, wallet: Wallet, path: str) -> Partial:
 def _partial_data(
     app: App, wallet: Wallet, partial: Partial, infos: Assets, path: str
 ) -> dict[str, Any]:
-    known = {lock_hash(entry.lock) for entry in wallet.book.shared}
+    known = _spent_shared(wallet, partial)
     return {
         "file": path,
         "txid": to_text(txid_of(partial.body)),
@@ -180,6 +180,30 @@ def _partial_data(
         "signatures": [len(items) for items in partial.signatures],
         "complete": _is_complete(partial),
     }
+
+
+def _spent_shared(wallet: Wallet, partial: Partial) -> dict[LockHash, SharedLock]:
+    """Those locks that the wallet shares and the transaction spends from. Only an output to one of
+    them comes back: to another lock of the book, the coins may be gone for most who sign here."""
+    spent = {entry.coin.lock for entry in partial.inputs}
+    locks = {lock_hash(entry.lock): entry for entry in wallet.book.shared}
+    return {lock: entry for lock, entry in locks.items() if lock in spent}
+
+
+def _check_spends_one_shared_lock(wallet: Wallet, partial: Partial) -> None:
+    """A file from somebody else may name any coin. Raises: WalletError if one is not shared: the
+    keys of this wallet open its own coins too, and nobody means to sign those away here."""
+    known = _spent_shared(wallet, partial)
+    for index, entry in enumerate(partial.inputs):
+        if entry.coin.lock not in known:
+            address = wallet.keyring.address(entry.coin.lock)
+            raise WalletError(
+                f"input {index} spends a coin of {address}, which is no lock that this wallet "
+                "shares: nothing was signed"
+            )
+    if len(known) > 1:
+        names = ", ".join(sorted(entry.name for entry in known.values()))
+        raise WalletError(f"the transaction spends several shared locks ({names}): not signed")
 
 
 def _is_complete(partial: Partial) -> bool:
@@ -195,9 +219,14 @@ def _show_partial(app: App, wallet: Wallet, partial: Partial, infos: Assets, pat
 
 
 def _print_partial(app: App, wallet: Wallet, partial: Partial, infos: Assets, path: str) -> None:
-    known = {lock_hash(entry.lock) for entry in wallet.book.shared}
+    known = _spent_shared(wallet, partial)
     back = [i for i, output in enumerate(partial.body.outputs) if output.lock in known]
     app.out.line(f"Transaction {to_text(txid_of(partial.body))} in {path}:")
+    for entry in partial.inputs:
+        shared = known.get(entry.coin.lock)
+        owner = f"shared lock {shared.name!r}" if shared else "NOT A SHARED LOCK OF THIS WALLET"
+        amount = amount_text(entry.coin.amount, infos.get(entry.coin.asset, infos[NATIVE]))
+        app.out.line(f"  From {wallet.keyring.address(entry.coin.lock)} ({owner}): {amount}")
     app.out.table(("  To", ">Amount", "Memo"), output_rows(app, partial.body.outputs, back, infos))
     if partial.body.issuances:
         app.out.line(f"  It issues assets: {len(partial.body.issuances)} issuances")
@@ -219,6 +248,7 @@ def _names(app: App, wallet: Wallet, partial: Partial) -> Assets:
         return await asset_infos(client, app.params, wallet.book, assets)
 
     assets = {output.asset for output in partial.body.outputs}
+    assets |= {entry.coin.asset for entry in partial.inputs}
     native: Assets = {NATIVE: native_info(app.params)}
     if assets <= {NATIVE}:
         return native
@@ -248,6 +278,7 @@ def sign(app: App, file: str, out: str | None, yes: bool) -> None:
     """Add the signatures of this wallet to FILE, after showing what it does."""
     with app.open_wallet() as wallet:
         partial = _load(app, wallet, file)
+        _check_spends_one_shared_lock(wallet, partial)
         infos = _names(app, wallet, partial)
         if not app.settings.json:
             _print_partial(app, wallet, partial, infos, file)
@@ -288,6 +319,7 @@ def send(app: App, file: str, yes: bool) -> None:
 
         async def work(client: Client, info: ChainInfo, say: Say) -> tuple[ChainInfo, Assets]:
             assets = {output.asset for output in partial.body.outputs}
+            assets |= {entry.coin.asset for entry in partial.inputs}
             return info, await asset_infos(client, app.params, wallet.book, assets)
 
         info, infos = app.ask_node(work)

@@ -24,7 +24,9 @@ _COMMON = (
     ),
     _Common("wallet", "FILE", "The wallet file (default: ~/.tael/wallets/NETWORK.wallet)."),
     _Common(
-        "rpc", "URL", "Where the node answers (default: this machine). May hold user:password@."
+        "rpc",
+        "URL",
+        "Where the node answers (default: this machine). user:password@ only in TAEL_RPC.",
     ),
     _Common(
         "datadir", "DIR", "Data directory of the node, for its password (default: ~/.tael/NETWORK)."
