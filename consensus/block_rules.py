@@ -20,7 +20,10 @@ from consensus.block import (
 from consensus.errors import DecodeError, Invalid, Rule
 from consensus.params import BLOCK_COST_MAX
 from consensus.tx import Tx, identify, is_coinbase_witness
-from consensus.tx_rules import CheckedTx, check_outputs, check_tx, cost_of
+from consensus.tx_rules import COST_PER_INPUT, CheckedTx, check_outputs, check_tx, cost_of
+
+TRANSACTIONS_MAX = 1 + BLOCK_COST_MAX // COST_PER_INPUT
+"""The coinbase and as many of the cheapest transactions as a block can pay for."""
 
 
 class CheckedBlock(msgspec.Struct, frozen=True, gc=False):
@@ -67,6 +70,9 @@ class BlockCheck:
         self._rest = map(identify, parts.transactions)
         if not parts.transactions:
             raise Invalid(Rule.BLOCK_EMPTY)
+        # None costs less than its input, so this many cannot fit; said before any is looked at.
+        if len(parts.transactions) > TRANSACTIONS_MAX:
+            raise Invalid(Rule.BLOCK_COST, len(parts.transactions), TRANSACTIONS_MAX)
         self._txs: list[Tx] = []
         self._checked: list[CheckedTx] = []
         self._cost = 0

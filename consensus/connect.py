@@ -140,6 +140,10 @@ class Connection:
         if block.coinbase.body.expiry != ctx.height:
             raise Invalid(Rule.COINBASE_HEIGHT, block.coinbase.body.expiry, ctx.height)
 
+    def has_spent(self, spent: OutPoint) -> bool:
+        """Whether a transaction connected so far spends that coin of an earlier block."""
+        return spent in self._builder.spent
+
     def _coin(self, spent: OutPoint, lock: LockHash) -> Coin | None:
         builder = self._builder
         coin = builder.created.get(spent)

@@ -276,6 +276,7 @@ class Node:
         self.directory.close()
 
     async def _close_store(self) -> None:
+        await self.store.finish()
         self._writer.shutdown()
         self.store.close()
 

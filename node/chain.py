@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from consensus.block import HEADER_BYTES, Block, Header, decode_header
 from consensus.block_rules import BlockCheck, CheckedBlock
-from consensus.connect import CoinReader, Connection, delta_of
-from consensus.errors import DecodeError, Invalid, Rule, StorageError, Violation
+from consensus.connect import Connection, delta_of
+from consensus.errors import DecodeError, Invalid, Missing, Rule, StorageError, Violation
 from consensus.hashes import BlockHash, LockHash
 from consensus.header_tree import HeaderNode, HeaderTree, Status
 from consensus.locks import BlockContext
@@ -36,6 +36,8 @@ INDEX_SLICE = 300
 """Inputs and outputs indexed before others get a turn."""
 STAGED_TXS_MAX = 10_000
 """Transactions connected before their signatures are waited for and they are published."""
+STAGED_BYTES_MAX = 8_000_000
+"""The same in bytes of blocks; decoded they take five times as much."""
 STAGED_BLOCKS_MAX = 1_000
 CHECKED_BYTES_MAX = 8 << 20
 """Raw size of the blocks kept decoded between storing and connecting them."""
@@ -107,25 +109,13 @@ class Chain:
         return BlockContext(self.chain_id, self.tip.height + 1, self.tip.median_time())
 
     def coin(self, outpoint: OutPoint, lock: LockHash) -> Coin | None:
-        """The unspent coin at `outpoint`, also if it is not locked to `lock`."""
-        return self._reader(self.store.coin)(outpoint, lock)
+        """The unspent coin at `outpoint` if it is locked to `lock`; in memory, whatever its lock."""
+        return self.store.coin(outpoint, lock)
 
     def coin_at(self, outpoint: OutPoint) -> Coin | None:
         """The unspent coin at `outpoint`, found by way of the transaction index."""
         output = self.archive.read_output(outpoint)
         return self.store.coin(outpoint, output.lock) if output else None
-
-    def _reader(self, read: CoinReader) -> CoinReader:
-        def coin(outpoint: OutPoint, lock: LockHash) -> Coin | None:
-            found = read(outpoint, lock)
-            if found is None:
-                # Gone, or there under another lock: the two mistakes have different names.
-                output = self.archive.read_output(outpoint)
-                if output is not None and output.lock != lock:
-                    found = read(outpoint, output.lock)
-            return found
-
-        return coin
 
     # Headers and blocks coming in
 
@@ -285,7 +275,7 @@ class Chain:
             await self._detach(node, staging)
         attached: list[Attached] = []
         verdicts: list[VerifyBatch] = []
-        count = 0
+        count = size = 0
         for node in attach:
             signatures = self._verifier.batch()
             try:
@@ -295,8 +285,9 @@ class Chain:
                 return True
             attached.append(Attached(node, block))
             verdicts.append(signatures)
-            count += len(block.txs)
-            if count >= STAGED_TXS_MAX and node.work > self.tip.work:
+            count, size = count + len(block.txs), size + len(block.raw)
+            is_much = count >= STAGED_TXS_MAX or size >= STAGED_BYTES_MAX
+            if is_much and node.work > self.tip.work:
                 break
         for (node, _), signatures in zip(attached, verdicts, strict=True):
             if not await signatures.verdict():
@@ -313,12 +304,18 @@ class Chain:
         checked = await self._take(node)
         assert node.parent is not None
         ctx = BlockContext(self.chain_id, node.height, node.parent.median_time())
-        connection = Connection(
-            checked, ctx, self.params, self._reader(staging.coin), staging.supply
-        )
-        while (checks := connection.step(SLICE_COST)) is not None:
-            await signatures.add(checks)
-            await _pause()
+        connection = Connection(checked, ctx, self.params, staging.coin, staging.supply)
+        try:
+            while (checks := connection.step(SLICE_COST)) is not None:
+                await signatures.add(checks)
+                await _pause()
+        except Missing as missing:
+            # Gone, or there under another lock: the two mistakes have different names.
+            spent = missing.data[0]
+            output = None if connection.has_spent(spent) else self.archive.read_output(spent)
+            if output is not None and staging.coin(spent, output.lock) is not None:
+                raise Invalid(Rule.LOCK_MISMATCH, spent) from None
+            raise
         delta = connection.finish()
         rows = await self._index(checked.block, delta.undo, node, 1)
         staging.apply(delta, rows, node.height, 1)

@@ -36,6 +36,9 @@ class ChainView(Protocol):
     def coin(self, spent: OutPoint, lock: LockHash) -> Coin | None:
         """A confirmed coin. It may have another lock than the spender reveals."""
 
+    def coin_at(self, spent: OutPoint) -> Coin | None:
+        """A confirmed coin, whatever its lock. Dear: it may read the transaction that made it."""
+
     def supply(self, asset: AssetId) -> int:
         """Present supply of an issued asset."""
 
@@ -124,10 +127,14 @@ class Admission:
 
         try:
             spend = check_spend(checked, coins, supply, ctx)
-        except Missing:
+        except Missing as missing:
             # What was mined has spent its own coins, so only now is there a reason to look.
             if self._view.is_confirmed(checked.tx.txid):
                 raise Refused(Rule.ALREADY_CONFIRMED, checked.tx.txid[::-1]) from None
+            # Gone, or there under another lock: once for a transaction, as it costs the sender
+            # nothing to name hundreds of coins.
+            if self._view.coin_at(missing.data[0]) is not None:
+                raise Invalid(Rule.LOCK_MISMATCH, missing.data[0]) from None
             raise
         spent_coins = [coin for coin in coins if coin is not None]
         entry = Entry(checked, spent_coins, spend.fee, time, ctx.height, tuple(parents), ancestors)

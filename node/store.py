@@ -298,6 +298,11 @@ class Store:
             await asyncio.wait([self._flushing])
         self.check_flushes()
 
+    async def finish(self) -> None:
+        """Return when nothing is being written any more."""
+        while self._flushing is not None:
+            await asyncio.wait([self._flushing])
+
     async def _flush(self) -> None:
         layer, headers, view = self._active, self._headers, self._view
         tip = TipRow(self._tip_hash, self.blocks.end, self.undo.end)

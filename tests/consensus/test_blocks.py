@@ -6,6 +6,7 @@ import pytest
 
 from consensus.block import (
     Block,
+    BlockParts,
     block_pieces,
     block_root,
     decode_block,
@@ -14,7 +15,7 @@ from consensus.block import (
     transactions_root,
     tree_root,
 )
-from consensus.block_rules import BlockCheck, check_block
+from consensus.block_rules import TRANSACTIONS_MAX, BlockCheck, check_block
 from consensus.codec import encode
 from consensus.errors import DecodeError, Invalid, Rule, Violation
 from consensus.hashes import AssetId, hash_leaf, hash_node, sha256d
@@ -27,6 +28,7 @@ from consensus.tx import (
     Issue,
     Key,
     Pruned,
+    Transaction,
     Tx,
     TxOut,
     Witness,
@@ -145,6 +147,13 @@ def test_no_size_of_the_steps_lets_a_bad_block_pass(step: int) -> None:
     check = BlockCheck(wrong.raw)
     with pytest.raises(Invalid):
         list(iter(lambda: check.step(step), True))
+
+
+def test_more_transactions_than_a_block_can_pay_for_are_refused_unseen(block: Block) -> None:
+    tiny = Transaction(unsigned(1).body, ())
+    raw = encode(BlockParts(block.header.raw, (tiny,) * (TRANSACTIONS_MAX + 1)))
+    with violates(Rule.BLOCK_COST, Invalid):
+        BlockCheck(raw)
 
 
 def test_a_check_in_small_steps_gives_the_same_block(block: Block) -> None:

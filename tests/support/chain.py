@@ -135,6 +135,9 @@ class ToyChain:
     def coin(self, spent: OutPoint, lock: LockHash) -> Coin | None:
         return self.coins.get(spent)
 
+    def coin_at(self, spent: OutPoint) -> Coin | None:
+        return self.coins.get(spent)
+
     def supply(self, asset: AssetId) -> int:
         record = self.records.get(asset)
         return record.supply if record else 0
