@@ -131,6 +131,8 @@ def params_from_mapping(source: Mapping[str, Any]) -> Params:
         fields[key] = value.encode("ascii")
     if source["name"] in NETWORKS:
         raise ParamsError(f"name {source['name']!r} is that of a built-in network")
+    if fields["hrp"] in {network.hrp for network in NETWORKS.values()}:
+        raise ParamsError(f"hrp {source['hrp']!r} is that of a built-in network")
     if "genesis_time" not in source:
         raise ParamsError("genesis_time is required (seconds since 1970)")
     for key, (low, high) in _BOUNDS.items():

@@ -51,7 +51,10 @@ def wait_for(look: Callable[[], T | None], what: str) -> T:
 class Node:
     """A `taeld` with its log in a file."""
 
-    def __init__(self, name: str, directory: Path, connect: str | None) -> None:
+    def __init__(
+        self, name: str, directory: Path, connect: str | None, started: list[Node]
+    ) -> None:
+        """Adds itself to `started` as soon as there is a process to be ended."""
         self.name = name
         self.datadir = directory / name
         self.log = directory / f"{name}.log"
@@ -64,6 +67,7 @@ class Node:
         with self.log.open("w") as log:
             # A session of its own: Ctrl-C ends the demonstration, which then ends its nodes.
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        started.append(self)
         self.rpc = wait_for(lambda: self._read_log(RPC_AT), f"node {name} answers")
         self.p2p = wait_for(lambda: self._read_log(P2P_AT), f"node {name} accepts peers")
 
@@ -147,10 +151,9 @@ def mine(node: Node, count: int, address: str, nodes: list[Node]) -> None:
 
 def play(directory: Path, nodes: list[Node]) -> None:
     say("Three nodes: B connects to A, C to B, so what A says reaches C through B only")
-    nodes.append(Node("A", directory, None))
-    nodes.append(Node("B", directory, nodes[0].p2p))
-    nodes.append(Node("C", directory, nodes[1].p2p))
-    a, b, c = nodes
+    a = Node("A", directory, None, nodes)
+    b = Node("B", directory, a.p2p, nodes)
+    c = Node("C", directory, b.p2p, nodes)
     wait_for(
         lambda: [n.call("getconnectioncount") for n in nodes] == [1, 2, 1] or None, "they connect"
     )
@@ -190,6 +193,7 @@ def play(directory: Path, nodes: list[Node]) -> None:
 
 def tell(directory: Path, nodes: list[Node], began: float) -> None:
     node = nodes[2]
+    pids = " ".join(str(n.process.pid) for n in nodes)
     here = "." if Path.cwd() == Path(__file__).resolve().parents[1] else Path.cwd()
     tael = BIN.relative_to(Path.cwd()) / "tael" if BIN.is_relative_to(Path.cwd()) else BIN / "tael"
     say(f"The network runs on ({time.monotonic() - began:.0f} s). Everything is in {directory}")
@@ -209,7 +213,7 @@ def tell(directory: Path, nodes: list[Node], began: float) -> None:
       -d '{{"method": "generatetoaddress", "params": [10, "ADDRESS"]}}' http://{node.rpc}
 
   The logs:    tail -f {directory}/*.log
-  To end it:   kill {" ".join(str(n.process.pid) for n in nodes)} && rm -r {directory}
+  To end it:   kill {pids}; while kill -0 {pids} 2>/dev/null; do sleep 0.1; done; rm -r {directory}
 """)
 
 
@@ -220,7 +224,7 @@ def main() -> None:
     began = time.monotonic()
     directory = Path(tempfile.mkdtemp(prefix="tael-demo-"))
     nodes: list[Node] = []
-    is_kept = False
+    is_kept = is_interrupted = False
     try:
         play(directory, nodes)
         if keep:
@@ -231,13 +235,15 @@ def main() -> None:
     except DemoError as error:
         sys.exit(f"demo: {error}\nThe logs of the nodes are in {directory}.")
     except KeyboardInterrupt:
-        sys.exit("demo: interrupted")
+        is_interrupted = True
     finally:
         if not is_kept:
             for node in nodes:
                 node.stop()
     if not is_kept:
         shutil.rmtree(directory)
+    if is_interrupted:
+        sys.exit("demo: interrupted; the nodes were ended")
 
 
 if __name__ == "__main__":

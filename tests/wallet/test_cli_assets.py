@@ -8,8 +8,11 @@ import pytest
 
 from consensus.asset import authority_id
 from consensus.hashes import AssetId, from_text, to_text
+from consensus.tx import NATIVE
 from tests.support.rpc_node import ToyNode
 from tests.support.wallet_cli import Tael
+from wallet.answers import AssetInfo
+from wallet.cli.assets_of import told_apart
 
 
 def issue(node: ToyNode, wallet: Tael, *args: str) -> str:
@@ -149,3 +152,15 @@ def test_wrong_asset_command_is_one_line(
 ) -> None:
     yes = () if args[0] == "asset" else ("--yes",)
     assert complaint in alice.fails(*args, *yes)
+
+
+def test_asset_with_the_name_of_the_native_coin_is_not_issued(alice: Tael) -> None:
+    assert "choose another ticker" in alice.fails("issue", "TAEL", "1000000", "--yes")
+
+
+def test_asset_that_poses_as_the_native_coin_istold_apart() -> None:
+    fake = AssetId(bytes(31) + b"\xab")
+    posing = told_apart(AssetInfo(fake, "TAEL", 8), "TAEL")
+    assert posing.ticker == f"TAEL#{to_text(fake)[:8]}"
+    assert told_apart(AssetInfo(NATIVE, "TAEL", 8), "TAEL").ticker == "TAEL"
+    assert told_apart(AssetInfo(fake, "GOLD", 8), "TAEL").ticker == "GOLD"

@@ -297,3 +297,12 @@ def test_second_sender_is_not_told_of_a_failure(
     node.faults["sendrawtransaction"] = RpcFault(-27, "already-confirmed")
     assert second.json("multisig", "send", file, "--yes")["sent"] is True
     assert second.json("info")["sent"] == 1
+
+
+def test_file_that_is_there_is_not_replaced(board: tuple[Tael, Tael, Tael], bob: Tael) -> None:
+    address = bob.json("address")["address"]
+    file = Path(propose(board[0], "p.json", address, "1"))
+    before = file.read_bytes()
+    args = ("multisig", "propose", "board", address, "2", "--out", str(file))
+    assert "exists already" in board[0].fails(*args)
+    assert file.read_bytes() == before

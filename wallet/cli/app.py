@@ -198,6 +198,11 @@ class App:
             keystore, payload = open_keystore(path, self.passphrase(), self.env.entropy)
             book = decode_book(payload)
             if book.chain_id != genesis(self.params).header.hash:
+                if book.network == self.params.name.decode():
+                    raise WalletError(
+                        f"{path}: belongs to another network of the name {book.network!r}: the file "
+                        "that describes it is not the one that the wallet was made with"
+                    )
                 raise WalletError(
                     f"{path}: belongs to network {book.network!r}, not to {self.network!r}; "
                     "choose it with --network"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from consensus.asset import asset_id, authority_id
 from consensus.hashes import AssetId, from_text, to_text
 from consensus.params import Params
@@ -32,7 +34,14 @@ async def asset_infos(
             infos[asset] = await fetch_asset(node, asset)
         except RpcError:
             infos[asset] = _own_issues(book).get(asset) or unnamed(asset)
-    return infos
+    return {asset: told_apart(info, infos[NATIVE].ticker) for asset, info in infos.items()}
+
+
+def told_apart(info: AssetInfo, native_ticker: str) -> AssetInfo:
+    """Anybody may issue an asset with the ticker of the native coin: it never looks like that."""
+    if info.asset == NATIVE or info.ticker.rstrip("*") != native_ticker:
+        return info
+    return msgspec.structs.replace(info, ticker=f"{info.ticker}#{to_text(info.asset)[:8]}")
 
 
 def unnamed(asset: AssetId) -> AssetInfo:

@@ -82,6 +82,8 @@ def issue(
     """
     chosen = SpendOptions(**options)
     definition = _definition(ticker, name or ticker, decimals, _terms_hash(terms), reissuable)
+    if ticker == app.params.ticker.decode():
+        raise WalletError(f"{ticker} is what the native coin is called: choose another ticker")
     units = parse_amount(amount, decimals)
     target = None if to is None else app.decode_address(to)
     with app.open_wallet() as wallet:

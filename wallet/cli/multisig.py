@@ -155,7 +155,7 @@ def propose(
         empty: tuple[dict[Path, bytes], ...] = tuple({} for _ in draft.inputs)
         partial = Partial(app.network, wallet.book.chain_id, name, draft.body, draft.inputs, empty)
         if not chosen.dry_run:
-            write_file(FilePath(out).expanduser(), encode_partial(partial))
+            _write_new(out, partial)
         _show_partial(app, wallet, partial, gathered.infos, out)
 
 
@@ -163,6 +163,14 @@ def _load(app: App, wallet: Wallet, path: str) -> Partial:
     return decode_partial(
         read_file(FilePath(path).expanduser(), FILE_BYTES_MAX), wallet.book.chain_id
     )
+
+
+def _write_new(path: str, partial: Partial) -> None:
+    """Raises: WalletError rather than replace a file: it may hold the signatures of others."""
+    target = FilePath(path).expanduser()
+    if target.exists():
+        raise WalletError(f"{target} exists already: give another --out, or remove it first")
+    write_file(target, encode_partial(partial))
 
 
 def _partial_data(
@@ -288,7 +296,10 @@ def sign(app: App, file: str, out: str | None, yes: bool) -> None:
             raise WalletError("none of the keys that the transaction asks for is in this wallet")
         added = partial.add(made)
         target = out or file
-        write_file(FilePath(target).expanduser(), encode_partial(partial))
+        if target == file:
+            write_file(FilePath(target).expanduser(), encode_partial(partial))
+        else:
+            _write_new(target, partial)
         data = _partial_data(app, wallet, partial, infos, target) | {"added": added}
         state = "It is complete." if data["complete"] else "It needs more signatures."
         app.out.result(
@@ -304,7 +315,10 @@ def combine_files(app: App, files: tuple[str, ...], out: str) -> None:
     """Bring the signatures of several FILES of one transaction together."""
     with app.open_wallet() as wallet:
         partial = combine([_load(app, wallet, file) for file in files])
-        write_file(FilePath(out).expanduser(), encode_partial(partial))
+        if out in files:
+            write_file(FilePath(out).expanduser(), encode_partial(partial))
+        else:
+            _write_new(out, partial)
         _show_partial(app, wallet, partial, _names(app, wallet, partial), out)
 
 
