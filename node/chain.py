@@ -15,42 +15,26 @@ from typing import NamedTuple
 
 from consensus.block import HEADER_BYTES, Block, Header, decode_header
 from consensus.block_rules import BlockCheck, CheckedBlock
-from consensus.connect import Connection, delta_of
-from consensus.errors import DecodeError, Invalid, Missing, Rule, StorageError, Violation
+from consensus.errors import DecodeError, Invalid, Rule, StorageError, Violation
 from consensus.hashes import BlockHash, LockHash
 from consensus.header_tree import HeaderNode, HeaderTree, Status
 from consensus.locks import BlockContext
 from consensus.params import Params
 from consensus.tx import Coin, OutPoint
-from node.archive import Archive, Undo
-from node.index import BlockIndexer
-from node.layer import Indexes
-from node.store import FLUSH_ROWS, Staging, Store
-from node.verify import Verifier, VerifyBatch
+from node.archive import Archive
+from node.connector import SLICE_COST, Attached, Connector, Stretch, pause
+from node.store import FLUSH_ROWS, Store
+from node.verify import Verifier
 
 log = logging.getLogger(__name__)
 
-SLICE_COST = 8_000
-"""Cost of the transactions worked on before others get a turn: about a millisecond."""
-INDEX_SLICE = 300
-"""Inputs and outputs indexed before others get a turn."""
-STAGED_TXS_MAX = 10_000
-"""Transactions connected before their signatures are waited for and they are published."""
-STAGED_BYTES_MAX = 8_000_000
-"""The same in bytes of blocks; decoded they take five times as much."""
 STAGED_BLOCKS_MAX = 1_000
+"""Blocks of one stretch at most."""
 CHECKED_BYTES_MAX = 8 << 20
 """Raw size of the blocks kept decoded between storing and connecting them."""
 VERDICTS_MAX = 1_000
 BLOCK_PREFIX = b"\x92\xc4\x50"
 """How a block begins: an array of two, then a byte string of 80."""
-
-
-class Attached(NamedTuple):
-    """A block that was put on the chain."""
-
-    node: HeaderNode
-    block: Block
 
 
 class Change(NamedTuple):
@@ -72,11 +56,6 @@ class ChainListener(NamedTuple):
     """A header with more work than any other became known."""
 
 
-async def _pause() -> None:
-    """Let everybody else have a turn."""
-    await asyncio.sleep(0)
-
-
 class Chain:
     """Headers, blocks and coins of one network. One task, `run`, moves the tip."""
 
@@ -93,6 +72,7 @@ class Chain:
         self.store = store
         self.archive = Archive(store)
         self._verifier = verifier
+        self._connector = Connector(self.chain_id, params, store, self.archive)
         self._clock = clock
         self._listener = listener
         self._checked: OrderedDict[BlockHash, CheckedBlock] = OrderedDict()
@@ -195,7 +175,7 @@ class Chain:
         check = BlockCheck(raw)
         try:
             while not check.step(SLICE_COST):
-                await _pause()
+                await pause()
             return check.finish()
         except Invalid as error:
             if error.rule is not Rule.BLOCK_ROOT and check.is_of_header():
@@ -234,7 +214,7 @@ class Chain:
         assert raw is not None
         check = BlockCheck(raw)
         while not check.step(SLICE_COST):
-            await _pause()
+            await pause()
         return check.finish()
 
     # Moving the tip
@@ -262,98 +242,71 @@ class Chain:
         self._wake.set()
 
     async def _advance(self) -> bool:
-        """Move the tip some way towards the most work; False if there is nowhere to go."""
-        best = self.tree.best_linked(self.tip)
-        if best is self.tip:
+        """Move the tip some way towards the most work; False if there is nowhere to go.
+
+        While the signatures of one stretch of blocks are verified, the next is put on top of it.
+        """
+        if self.tree.best_linked(self.tip) is self.tip:
             return False
-        fork = self.tree.fork(self.tip, best)
-        if fork is self.tip:
+        last = await self._stage(None)
+        while last is not None:
+            following = await self._stage(last)
+            if not await self._settle(last):
+                break
+            if following is not None:
+                following.staging.below = self.store
+            last = following
+        return True
+
+    async def _stage(self, below: Stretch | None) -> Stretch | None:
+        """Connect some blocks on top of `below`, or of the tip.
+
+        None if nothing is left to connect there, or if the first that is breaks a rule.
+        """
+        base = below.tip if below else self.tip
+        # Asked for the tip, not for `base`: where a signature of `below` fails, others may be best.
+        best = self.tree.best_linked(self.tip)
+        fork = self.tree.fork(base, best)
+        if best is base or (below and fork is not base):
+            return None
+        if fork is base:
             best = best.ancestor(min(best.height, fork.height + STAGED_BLOCKS_MAX))
-        detach, attach = self.tree.path(self.tip, best)
-        staging = self.store.stage()
+        detach, attach = self.tree.path(base, best)
+        stretch = Stretch(self.store.stage(below.staging if below else None), detach)
         for node in detach:
-            await self._detach(node, staging)
-        attached: list[Attached] = []
-        verdicts: list[VerifyBatch] = []
-        count = size = 0
+            await self._connector.detach(node, stretch.staging)
         for node in attach:
             signatures = self._verifier.batch()
             try:
-                block = await self._attach(node, staging, signatures)
+                block = await self._connector.attach(
+                    node, await self._take(node), stretch.staging, signatures
+                )
             except Violation as error:
                 self._condemn(node, error)
-                return True
-            attached.append(Attached(node, block))
-            verdicts.append(signatures)
-            count, size = count + len(block.txs), size + len(block.raw)
-            is_much = count >= STAGED_TXS_MAX or size >= STAGED_BYTES_MAX
-            if is_much and node.work > self.tip.work:
+                # Blocks before it may be good, but without it another branch may be better.
+                return stretch if not detach and stretch.attached else None
+            stretch.add(Attached(node, block), signatures)
+            if stretch.is_long and node.work > base.work:
                 break
-        for (node, _), signatures in zip(attached, verdicts, strict=True):
+        return stretch
+
+    async def _settle(self, stretch: Stretch) -> bool:
+        """Publish a stretch if every signature in it holds; else say which block is invalid."""
+        for (node, _), signatures in zip(stretch.attached, stretch.signatures, strict=True):
             if not await signatures.verdict():
                 self._condemn(node, Invalid(Rule.BAD_SIGNATURE))
-                return True
-        self._publish(staging, detach, attached)
+                return False
+        previous, self.tip = self.tip, stretch.tip
+        self.store.publish(stretch.staging, self.tip.hash)
+        self._listener.changed(Change(previous, self.tip, stretch.detached, stretch.attached))
         await self._flush_if_due()
         return True
-
-    async def _attach(
-        self, node: HeaderNode, staging: Staging, signatures: VerifyBatch
-    ) -> Block:  # fmt: skip
-        """Connect one block on top of what is staged. Raises: Violation."""
-        checked = await self._take(node)
-        assert node.parent is not None
-        ctx = BlockContext(self.chain_id, node.height, node.parent.median_time())
-        connection = Connection(checked, ctx, self.params, staging.coin, staging.supply)
-        try:
-            while (checks := connection.step(SLICE_COST)) is not None:
-                await signatures.add(checks)
-                await _pause()
-        except Missing as missing:
-            # Gone, or there under another lock: the two mistakes have different names.
-            spent = missing.data[0]
-            output = None if connection.has_spent(spent) else self.archive.read_output(spent)
-            if output is not None and staging.coin(spent, output.lock) is not None:
-                raise Invalid(Rule.LOCK_MISMATCH, spent) from None
-            raise
-        delta = connection.finish()
-        rows = await self._index(checked.block, delta.undo, node, 1)
-        staging.apply(delta, rows, node.height, 1)
-        self.archive.add_undo(node, delta.undo)
-        return checked.block
-
-    async def _detach(self, node: HeaderNode, staging: Staging) -> None:
-        block = self.archive.read(node)
-        undo = self.archive.read_undo(node)
-        assert undo is not None
-        rows = await self._index(block, undo, node, -1)
-        staging.apply(delta_of(block, node.height, undo), rows, node.height, -1)
-
-    async def _index(self, block: Block, undo: Undo, node: HeaderNode, sign: int) -> Indexes:
-        if not self.store.indexed:
-            return Indexes()
-        place = self.archive.place(node)
-        assert place is not None
-        indexer = BlockIndexer(block, undo, node.height, place.block, sign)
-        while not indexer.step(INDEX_SLICE):
-            await _pause()
-        return indexer.rows
 
     async def connect_genesis(self) -> None:
         """Give an empty store the state at genesis."""
         node = self.tree.genesis
-        staging = self.store.stage()
-        rows = await self._index(self.genesis, (), node, 1)
-        staging.apply(delta_of(self.genesis, 0, ()), rows, 0, 1)
-        self.store.publish(staging, node.hash)
+        self.store.publish(await self._connector.attach_genesis(node, self.genesis), node.hash)
         self.archive.note(node)
-
-    def _publish(
-        self, staging: Staging, detached: Sequence[HeaderNode], attached: Sequence[Attached]
-    ) -> None:
-        previous, self.tip = self.tip, attached[-1].node
-        self.store.publish(staging, self.tip.hash)
-        self._listener.changed(Change(previous, self.tip, detached, attached))
 
     def _condemn(self, node: HeaderNode, violation: Violation) -> None:
         """Mark a block that breaks a rule, and all that builds on it, as invalid."""

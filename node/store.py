@@ -68,9 +68,10 @@ Row = tuple[bytes, bytes | None]
 class Staging:
     """Blocks taken off and put on, seen by nobody else until `Store.publish`."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, below: Staging | None) -> None:
+        """`below` is what this lies on, if that is not published yet. It comes first."""
         self.layer = Layer()
-        self._store = store
+        self.below: Store | Staging = below or store
 
     def coin(self, outpoint: OutPoint, lock: LockHash) -> Coin | None:
         coin = self.layer.created.get(outpoint)
@@ -78,11 +79,14 @@ class Staging:
             return coin
         if outpoint in self.layer.spent:
             return None
-        return self._store.coin(outpoint, lock)
+        return self.below.coin(outpoint, lock)
+
+    def asset(self, asset: AssetId) -> AssetRecord | None:
+        assets = self.layer.assets
+        return assets[asset] if asset in assets else self.below.asset(asset)
 
     def supply(self, asset: AssetId) -> int:
-        assets = self.layer.assets
-        record = assets[asset] if asset in assets else self._store.asset(asset)
+        record = self.asset(asset)
         return record.supply if record else 0
 
     def apply(self, delta: Delta, rows: Indexes, height: int, sign: int) -> None:
@@ -91,7 +95,7 @@ class Staging:
             self.layer.move_coins(delta.spent, delta.created)
         else:
             self.layer.move_coins(delta.created, delta.spent)
-        self.layer.change_assets(delta, height, sign, self._store.asset)
+        self.layer.change_assets(delta, height, sign, self.below.asset)
         self.layer.add_indexes(rows)
 
 
@@ -251,11 +255,13 @@ class Store:
 
     # Changing
 
-    def stage(self) -> Staging:
-        return Staging(self)
+    def stage(self, below: Staging | None = None) -> Staging:
+        """Room for changes on top of the state, or of changes that are published before these."""
+        return Staging(self, below)
 
     def publish(self, staging: Staging, tip_hash: BlockHash) -> None:
         """Make what was staged the state, at once. It now stands at block `tip_hash`."""
+        assert staging.below is self, "what lies below is published first"
         self._active.absorb(staging.layer)
         self._tip_hash = tip_hash
 

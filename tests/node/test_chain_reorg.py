@@ -228,6 +228,15 @@ def test_a_branch_with_an_invalid_block_leaves_the_best_of_what_is_valid(
     assert_rows_are(tmp_path, Recount(wanted))
 
 
+def forged_payment(toy: ToyChain, amount: int) -> Block:
+    """A next block with a payment whose signature does not hold."""
+    payment = toy.pay(ALICE, BOB, amount)
+    block = toy.template([payment])
+    item = payment.witnesses[0].items[0]
+    forged = payment.raw.replace(item, item[:-1] + bytes((item[-1] ^ 1,)))
+    return rebuilt(block, lambda txs: [txs[0], decode_tx(forged, TX_BYTES_MAX)])
+
+
 def test_a_bad_signature_deep_in_a_branch_restores_the_old_tip(tmp_path: Path) -> None:
     toy = ripe_chain()
     base = toy.tip.height
@@ -235,11 +244,7 @@ def test_a_bad_signature_deep_in_a_branch_restores_the_old_tip(tmp_path: Path) -
     old = whole_chain(toy)
     rewind(toy, 2)
     good = toy.mine([toy.pay(ALICE, BOB, 5)])
-    payment = toy.pay(ALICE, BOB, 7)
-    block = toy.template([payment])
-    item = payment.witnesses[0].items[0]
-    forged = payment.raw.replace(item, item[:-1] + bytes((item[-1] ^ 1,)))
-    bad = rebuilt(block, lambda txs: [txs[0], decode_tx(forged, TX_BYTES_MAX)])
+    bad = forged_payment(toy, 7)
     branch = [good, bad, *on_top(toy, bad, 3)]
 
     async def scenario(node: NodeChain) -> None:
@@ -255,12 +260,41 @@ def test_a_bad_signature_deep_in_a_branch_restores_the_old_tip(tmp_path: Path) -
     with_chain(tmp_path, scenario)
 
 
+def test_a_bad_signature_below_what_is_staged_leaves_the_next_best_branch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each block is a stretch: the next is connected on top while its signatures are verified.
+    monkeypatch.setattr("node.connector.STAGED_TXS_MAX", 1)
+    toy = ripe_chain()
+    base = toy.tip.height
+    toy.mine_empty(3)
+    best = whole_chain(toy)
+    rewind(toy, 3)
+    good = toy.mine([toy.pay(ALICE, BOB, 5)])
+    forged = forged_payment(toy, 7)
+    branch = [good, forged, *on_top(toy, forged, 6)]
+
+    async def scenario(node: NodeChain) -> None:
+        await node.give(best[1 : base + 1])
+        node.chain.add_headers([block.header for block in (*best[base + 1 :], *branch)])
+        for block in (*reversed(best[base + 1 :]), *reversed(branch)):
+            await node.chain.accept_block(block.raw)
+        await node.settled()
+        await assert_stands_at(node, best)
+        ((condemned, violation),) = node.condemned
+        assert condemned.hash == forged.header.hash
+        assert violation.rule is Rule.BAD_SIGNATURE
+
+    with_chain(tmp_path, scenario)
+    assert_rows_are(tmp_path, Recount(best))
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_long_way_in_short_steps_with_many_flushes_leads_to_the_same_state(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As with tens of thousands of transactions: published in parts, flushed on the way.
-    monkeypatch.setattr("node.chain.STAGED_TXS_MAX", 5)
+    monkeypatch.setattr("node.connector.STAGED_TXS_MAX", 5)
     monkeypatch.setattr("node.chain.STAGED_BLOCKS_MAX", 3)
     monkeypatch.setattr("node.chain.FLUSH_ROWS", 60)
     fork = Fork(seed, 9, 25)
