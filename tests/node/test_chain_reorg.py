@@ -267,9 +267,9 @@ def test_a_bad_signature_below_what_is_staged_leaves_the_next_best_branch(
     monkeypatch.setattr("node.connector.STAGED_TXS_MAX", 1)
     toy = ripe_chain()
     base = toy.tip.height
-    toy.mine_empty(3)
+    toy.mine_empty(2)
     best = whole_chain(toy)
-    rewind(toy, 3)
+    rewind(toy, 2)
     good = toy.mine([toy.pay(ALICE, BOB, 5)])
     forged = forged_payment(toy, 7)
     branch = [good, forged, *on_top(toy, forged, 6)]
