@@ -32,7 +32,7 @@ from consensus.tx import (
     Tx,
     outpoint,
 )
-from consensus.tx_rules import Spend, Supply, check_spend, is_delayed
+from consensus.tx_rules import Supply, check_spend, is_delayed
 
 CoinReader = Callable[[OutPoint, LockHash], Coin | None]
 """Answers with the coin at an outpoint, or None. The lock is the one that the spender reveals: a
@@ -71,7 +71,7 @@ class _DeltaBuilder:
     """Adds up transactions in their order."""
 
     def __init__(self, height: int) -> None:
-        self.height = height
+        self.height = Height(height)
         self.created: dict[OutPoint, Coin] = {}
         self.spent: dict[OutPoint, Coin] = {}
         self.supply: defaultdict[AssetId, SupplyChange] = defaultdict(SupplyChange)
@@ -81,19 +81,22 @@ class _DeltaBuilder:
 
     def add(self, tx: Tx, coins: tuple[Coin, ...], fee: int) -> None:
         body = tx.body
+        created = self.created
         for spent, coin in zip(body.inputs, coins, strict=True):
-            if self.created.pop(spent, None) is None:
+            if created.pop(spent, None) is None:
                 self.spent[spent] = coin
         if body.inputs:
             self.undo.append(coins)
             self.fees += fee
-        height, delayed = Height(self.height), is_delayed(body, self.height)
+        txid, height, delayed = tx.txid, self.height, is_delayed(body, self.height)
         for index, output in enumerate(body.outputs):
-            if output.lock == BURN_LOCK:
+            lock = output.lock
+            if lock == BURN_LOCK:
                 self.supply[output.asset].destroyed += output.amount
             else:
-                coin = Coin(output.asset, output.amount, output.lock, height, delayed)
-                self.created[outpoint(tx.txid, index)] = coin
+                created[outpoint(txid, index)] = Coin(
+                    output.asset, output.amount, lock, height, delayed
+                )
         for issuance in body.issuances:
             if isinstance(issuance, Issue):
                 self._create(body.inputs[issuance.input_index], issuance)
@@ -172,9 +175,9 @@ class Connection:
                 self._coin(spent, opened.hash)
                 for spent, opened in zip(tx.body.inputs, checked.locks, strict=True)
             ]
-            spend: Spend = check_spend(checked, coins, self._supply, self._ctx)
+            spend = check_spend(checked, coins, self._supply, self._ctx)
             checks += spend.checks
-            self._builder.add(tx, tuple(coin for coin in coins if coin is not None), spend.fee)
+            self._builder.add(tx, spend.coins, spend.fee)
         return checks
 
     def finish(self) -> Delta:

@@ -96,9 +96,12 @@ class OpenedLock(msgspec.Struct, frozen=True, gc=False):
     """Every atom that is shown, depth first, with the place where it stands."""
     nodes: int
     """Nodes of the tree, those that are shown as hashes too."""
+    item_sizes: tuple[int, ...]
+    """Bytes of each witness item that the atoms ask for, in their order."""
 
 
 _ROOT = Path(b"")
+_ONE_SIGNATURE = (SIGNATURE_BYTES,)
 
 
 def open_lock(lock: Lock) -> OpenedLock:
@@ -109,13 +112,14 @@ def open_lock(lock: Lock) -> OpenedLock:
     if type(lock) is Key:  # nearly every lock there is
         if lock.pubkey[0] not in (2, 3):
             raise Invalid(Rule.LOCK_PARAMETER, "key")
-        return OpenedLock(LockHash(hash_lock(encode(lock))), ((_ROOT, lock),), 1)
+        return OpenedLock(LockHash(hash_lock(encode(lock))), ((_ROOT, lock),), 1, _ONE_SIGNATURE)
     if type(lock) is Pruned:
         raise Invalid(Rule.LOCK_ROOT_PRUNED)
     atoms: list[tuple[Path, Atom]] = []
     seen = [0]
     digest = _open(lock, _ROOT, atoms, seen)
-    return OpenedLock(digest, tuple(atoms), seen[0])
+    sizes = [size for _, atom in atoms if (size := LOCKS[type(atom)].item_bytes)]
+    return OpenedLock(digest, tuple(atoms), seen[0], tuple(sizes))
 
 
 def _open(lock: Lock, path: Path, atoms: list[tuple[Path, Atom]], seen: list[int]) -> LockHash:

@@ -185,9 +185,12 @@ _TX = decoder_of(Transaction)
 _NO_LOCK = Pruned(bytes(32))
 
 
+_INDEXES = tuple(index.to_bytes(4, "big") for index in range(256))
+
+
 def outpoint(txid: bytes, index: int) -> OutPoint:
     """The outpoint of output `index` of `txid`."""
-    return OutPoint(txid + index.to_bytes(4, "big"))
+    return OutPoint(txid + (_INDEXES[index] if index < 256 else index.to_bytes(4, "big")))
 
 
 def identify(tx: Transaction) -> Tx:

@@ -67,6 +67,8 @@ class Spend(msgspec.Struct, frozen=True, gc=False):
     """Base units of the native coin."""
     checks: tuple[SigCheck, ...]
     """Signatures still to be verified."""
+    coins: tuple[Coin, ...]
+    """What it spends, in the order of its inputs."""
 
 
 def cost_of(
@@ -112,18 +114,17 @@ def _check_body(body: Body) -> None:
         check_issuances(body.issuances, len(body.inputs))
 
 
-def _open_witness(witness: Witness) -> tuple[OpenedLock, int]:
-    """The opened lock, and how many signatures it asks for."""
-    opened = open_lock(witness.lock)
-    sizes = [size for _, atom in opened.atoms if (size := LOCKS[type(atom)].item_bytes)]
-    if len(witness.items) != len(sizes):
-        raise Invalid(Rule.WITNESS_ITEMS, len(witness.items), len(sizes))
-    for item, size in zip(witness.items, sizes, strict=True):
+def _open_witness(witness: Witness) -> OpenedLock:
+    opened, items = open_lock(witness.lock), witness.items
+    sizes = opened.item_sizes
+    if len(items) != len(sizes):
+        raise Invalid(Rule.WITNESS_ITEMS, len(items), len(sizes))
+    for item, size in zip(items, sizes, strict=True):
         if len(item) != size:
             raise Invalid(Rule.WITNESS_ITEM_SIZE, len(item), size)
         if size == SIGNATURE_BYTES and item[0] not in SCOPES:
             raise Invalid(Rule.SIGNATURE_SCOPE, item[0])
-    return opened, sizes.count(SIGNATURE_BYTES)
+    return opened
 
 
 def check_tx(tx: Tx) -> CheckedTx:
@@ -131,22 +132,21 @@ def check_tx(tx: Tx) -> CheckedTx:
 
     Raises: Invalid, with the first rule of docs/protocol.md that it breaks.
     """
-    body = tx.body
-    if len(tx.raw) > TX_BYTES_MAX:
-        raise Invalid(Rule.OVERSIZED, len(tx.raw), TX_BYTES_MAX)
+    body, size = tx.body, len(tx.raw)
+    if size > TX_BYTES_MAX:
+        raise Invalid(Rule.OVERSIZED, size, TX_BYTES_MAX)
     _check_body(body)
-    if len(tx.witnesses) != len(body.inputs):
-        raise Invalid(Rule.WITNESS_COUNT, len(tx.witnesses), len(body.inputs))
-    locks = []
-    sigchecks = 0
+    inputs = len(body.inputs)
+    if len(tx.witnesses) != inputs:
+        raise Invalid(Rule.WITNESS_COUNT, len(tx.witnesses), inputs)
+    locks: list[OpenedLock] = []
+    sigchecks = nodes = 0
     for witness in tx.witnesses:
-        opened, count = _open_witness(witness)
+        opened = _open_witness(witness)
         locks.append(opened)
-        sigchecks += count
-    nodes = sum(opened.nodes for opened in locks)
-    cost = cost_of(
-        len(tx.raw), sigchecks, len(body.inputs), len(body.outputs), len(body.issuances), nodes
-    )
+        sigchecks += opened.item_sizes.count(SIGNATURE_BYTES)
+        nodes += opened.nodes
+    cost = cost_of(size, sigchecks, inputs, len(body.outputs), len(body.issuances), nodes)
     if cost > TX_COST_MAX:
         raise Invalid(Rule.TX_COST, cost, TX_COST_MAX)
     return CheckedTx(tx, tuple(locks), cost, sigchecks)
@@ -173,17 +173,24 @@ def check_spend(
     if body.expiry and ctx.height > body.expiry:
         raise Invalid(Rule.TX_EXPIRED, body.expiry, ctx.height)
     found: list[Coin] = []
+    is_delayed_spent = False
     for outpoint, opened, coin in zip(body.inputs, checked.locks, coins, strict=True):
         if coin is None:
             raise Missing(Rule.COIN_MISSING, outpoint)
         if opened.hash != coin.lock:
             raise Invalid(Rule.LOCK_MISMATCH, outpoint)
+        is_delayed_spent = is_delayed_spent or coin.delayed
         found.append(coin)
-    for outpoint, coin in zip(body.inputs, found, strict=True):
-        if coin.delayed and ctx.height - coin.height < COINBASE_MATURITY:
-            raise Premature(Rule.COIN_IMMATURE, outpoint, coin.height + COINBASE_MATURITY)
+    if is_delayed_spent:
+        _check_maturity(body, found, ctx.height)
     checks = _check_atoms(checked, found, ctx)
-    return Spend(_check_balance(body, found, supply), checks)
+    return Spend(_check_balance(body, found, supply), checks, tuple(found))
+
+
+def _check_maturity(body: Body, coins: Sequence[Coin], height: int) -> None:
+    for outpoint, coin in zip(body.inputs, coins, strict=True):
+        if coin.delayed and height - coin.height < COINBASE_MATURITY:
+            raise Premature(Rule.COIN_IMMATURE, outpoint, coin.height + COINBASE_MATURITY)
 
 
 def _check_atoms(

@@ -23,9 +23,9 @@ from node.layer import Indexes
 from node.store import Staging, Store
 from node.verify import VerifyBatch
 
-SLICE_COST = 8_000
+SLICE_COST = 30_000
 """Cost of the transactions worked on before others get a turn: about a millisecond."""
-INDEX_SLICE = 300
+INDEX_SLICE = 600
 """Inputs and outputs indexed before others get a turn."""
 STAGED_TXS_MAX = 4_000
 """Transactions of one stretch: connected before their signatures are waited for. Two are staged at once."""

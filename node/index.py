@@ -8,17 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from consensus.block import Block
-from consensus.hashes import AssetId, LockHash
 from consensus.tx import BURN_LOCK, Body, Coin
 from consensus.tx_rules import is_delayed
 from node.blockfiles import HEAD_BYTES
 from node.layer import Indexes
 from node.layout import (
     FilePosition,
-    TxPlace,
     delayed_key,
     delayed_value,
     history_key,
+    history_place,
     history_value,
     tx_value,
 )
@@ -57,8 +56,8 @@ class BlockIndexer:
             if is_delayed(tx.body, self._height):
                 self._index_delayed(tx.body)
             length = len(tx.raw)
-            place = TxPlace(self._height, position, self._file, self._offset, length)
-            self.rows.txs[tx.txid] = tx_value(place) if self._sign > 0 else None
+            value = tx_value(self._height, position, self._file, self._offset, length)
+            self.rows.txs[tx.txid] = value if self._sign > 0 else None
             self._offset += length
         return self._next == len(txs)
 
@@ -72,21 +71,25 @@ class BlockIndexer:
                 self.rows.delayed[key] = value if self._sign > 0 else None
 
     def _index_tx(self, position: int, coins: Sequence[Coin]) -> None:
+        """The history and the balances of every lock and asset that a transaction moves."""
         tx = self._block.txs[position]
-        moved: dict[tuple[LockHash, AssetId], tuple[int, int]] = {}
+        spent: dict[bytes, int] = {}
+        received: dict[bytes, int] = {}
         for coin in coins:
-            received, spent = moved.get((coin.lock, coin.asset), (0, 0))
-            moved[coin.lock, coin.asset] = received, spent + coin.amount
+            owner = coin.lock + coin.asset
+            spent[owner] = spent.get(owner, 0) + coin.amount
         for output in tx.body.outputs:
             if output.lock != BURN_LOCK:
-                received, spent = moved.get((output.lock, output.asset), (0, 0))
-                moved[output.lock, output.asset] = received + output.amount, spent
+                owner = output.lock + output.asset
+                received[owner] = received.get(owner, 0) + output.amount
         history, balances, sign = self.rows.history, self.rows.balances, self._sign
-        for (lock, asset), (received, spent) in moved.items():
-            key = history_key(lock, self._height, position, asset)
-            history[key] = history_value(tx.txid, received, spent) if sign > 0 else None
-            old = balances.get(lock + asset)
+        place = history_place(self._height, position)
+        for owner in spent | received:
+            come, gone = received.get(owner, 0), spent.get(owner, 0)
+            value = history_value(tx.txid, come, gone) if sign > 0 else None
+            history[history_key(owner, place)] = value
+            old = balances.get(owner)
             if old:
-                balances[lock + asset] = old[0] + sign * received, old[1] + sign * spent
+                balances[owner] = old[0] + sign * come, old[1] + sign * gone
             else:
-                balances[lock + asset] = sign * received, sign * spent
+                balances[owner] = sign * come, sign * gone

@@ -7,7 +7,7 @@ kept as objects, so a coin that is spent soon after it was made never touches th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from consensus.asset import AssetRecord
@@ -17,28 +17,30 @@ from consensus.tx import Coin, Height, OutPoint
 from node.layout import LOCK_BYTES
 
 K = TypeVar("K")
-V = TypeVar("V")
 NOTHING = AssetRecord(None, b"", b"", Height(0), 0, 0)
 """The record of an asset that has none yet."""
 
 
-class _ByLock(Generic[K, V]):
-    """Keys of a growing mapping, grouped by lock when somebody asks: a replay never does."""
+class _ByLock(Generic[K]):
+    """Keys, grouped by lock when somebody asks: a replay never does."""
 
-    def __init__(self, lock_of: Callable[[K, V], bytes]) -> None:
+    def __init__(self, lock_of: Callable[[K], bytes | None]) -> None:
+        """`lock_of` may answer None for a key that does not matter any more."""
         self._lock_of = lock_of
-        self._waiting: list[Mapping[K, V]] = []
+        self._waiting: list[Sequence[K]] = []
         self._keys: defaultdict[bytes, set[K]] = defaultdict(set)
 
-    def add(self, items: Mapping[K, V]) -> None:
-        """`items` must not change any more."""
-        self._waiting.append(items)
+    def add(self, keys: Iterable[K]) -> None:
+        # Their mapping would take ten times the room.
+        self._waiting.append(tuple(keys))
 
     def keys(self, lock: LockHash) -> set[K]:
         lock_of, grouped = self._lock_of, self._keys
-        for items in self._waiting:
-            for key, value in items.items():
-                grouped[lock_of(key, value)].add(key)
+        for keys in self._waiting:
+            for key in keys:
+                found = lock_of(key)
+                if found is not None:
+                    grouped[found].add(key)
         self._waiting.clear()
         return grouped.get(lock, set())
 
@@ -76,13 +78,13 @@ class Layer:
         """Coins that exist below and do not any more. One that is in `created` too does exist."""
         self.assets: dict[AssetId, AssetRecord | None] = {}
         self.indexes = Indexes()
-        self._coins_by_lock: _ByLock[OutPoint, Coin] = _ByLock(lambda _, coin: coin.lock)
-        self._history_by_lock: _ByLock[bytes, bytes | None] = _ByLock(
-            lambda key, _: key[1 : 1 + LOCK_BYTES]
-        )
-        self._balances_by_lock: _ByLock[bytes, tuple[int, int]] = _ByLock(
-            lambda key, _: key[:LOCK_BYTES]
-        )
+        self._coins_by_lock: _ByLock[OutPoint] = _ByLock(self._lock_of)
+        self._history_by_lock: _ByLock[bytes] = _ByLock(lambda key: key[1 : 1 + LOCK_BYTES])
+        self._balances_by_lock: _ByLock[bytes] = _ByLock(lambda key: key[:LOCK_BYTES])
+
+    def _lock_of(self, outpoint: OutPoint) -> LockHash | None:
+        coin = self.created.get(outpoint)
+        return coin.lock if coin else None
 
     def __len__(self) -> int:
         """Rows that writing it would take."""
@@ -132,7 +134,7 @@ class Layer:
         self.add_indexes(upper.indexes)
 
     def coins_of(self, lock: LockHash) -> set[OutPoint]:
-        """Outpoints of the lock's coins that were made here; some may be spent again."""
+        """Outpoints of the lock's coins that were made here, but for some that are spent again."""
         return self._coins_by_lock.keys(lock)
 
     def history_of(self, lock: LockHash) -> set[bytes]:

@@ -152,8 +152,8 @@ def tx_key(txid: Txid) -> bytes:
     return TX + txid
 
 
-def tx_value(place: TxPlace) -> bytes:
-    return _TX.pack(*place)
+tx_value = _TX.pack
+"""The fields of a `TxPlace`, in their order."""
 
 
 def tx_place(value: bytes) -> TxPlace:
@@ -162,8 +162,13 @@ def tx_place(value: bytes) -> TxPlace:
     return TxPlace(*_TX.unpack(value))
 
 
-def history_key(lock: LockHash, height: int, position: int, asset: AssetId) -> bytes:
-    return HISTORY + lock + _HISTORY_KEY.pack(height, position) + asset
+history_place = _HISTORY_KEY.pack
+"""Height and position of a transaction, as they stand in the keys of its history rows."""
+
+
+def history_key(owner: bytes, place: bytes) -> bytes:
+    """`owner` is lock || asset."""
+    return HISTORY + owner[:LOCK_BYTES] + place + owner[LOCK_BYTES:]
 
 
 def delayed_key(height: int, lock: bytes = b"", asset: bytes = b"") -> bytes:
@@ -180,8 +185,8 @@ def delayed_row(key: bytes, value: bytes) -> tuple[LockHash, AssetId, int]:
     return lock, AssetId(key[start + LOCK_BYTES :]), int.from_bytes(value, "big")
 
 
-def history_value(txid: Txid, received: int, spent: int) -> bytes:
-    return _HISTORY.pack(txid, received, spent)
+history_value = _HISTORY.pack
+"""Txid, and how many base units the lock received and spent there."""
 
 
 def history_entry(key: bytes, value: bytes) -> HistoryEntry:

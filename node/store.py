@@ -60,7 +60,7 @@ from node.layout import (
     unpack_pair,
 )
 
-FLUSH_ROWS = 200_000
+FLUSH_ROWS = 240_000
 """Rows waiting in memory at which a flush is due."""
 Row = tuple[bytes, bytes | None]
 

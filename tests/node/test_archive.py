@@ -35,11 +35,11 @@ def test_a_place_that_leads_to_another_transaction_is_refused(tmp_path: Path) ->
             right._replace(file=7),
         ):
             assert wrong is not None
-            assert tx_place(tx_value(wrong)) == wrong
-            store._active.indexes.txs[second] = tx_value(wrong)
+            assert tx_place(tx_value(*wrong)) == wrong
+            store._active.indexes.txs[second] = tx_value(*wrong)
             with pytest.raises(StorageError):
                 node.chain.archive.read_tx(second)
-        store._active.indexes.txs[second] = tx_value(right)
+        store._active.indexes.txs[second] = tx_value(*right)
         found = node.chain.archive.read_tx(second)
         assert found is not None
         assert found[0] == BUSY.txs[1]

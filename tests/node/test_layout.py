@@ -38,6 +38,7 @@ from node.layout import (
     encode_row,
     history_entry,
     history_key,
+    history_place,
     history_value,
     pack_pair,
     tx_place,
@@ -66,7 +67,7 @@ def test_a_coin_comes_back_from_its_row(
 
 @given(places=st.lists(st.builds(TxPlace, u32, u32, u32, u32, u32), max_size=5))
 def test_a_place_of_a_transaction_comes_back_from_its_row(places: list[TxPlace]) -> None:
-    assert [tx_place(tx_value(place)) for place in places] == places
+    assert [tx_place(tx_value(*place)) for place in places] == places
 
 
 @given(
@@ -78,7 +79,10 @@ def test_history_comes_back_in_the_order_of_blocks(
 ) -> None:
     unique = {entry[:3]: entry[3:] for entry in entries}
     rows = sorted(
-        (history_key(lock, height, position, asset), history_value(Txid(txid), received, spent))
+        (
+            history_key(lock + asset, history_place(height, position)),
+            history_value(Txid(txid), received, spent),
+        )
         for (height, position, asset), (txid, received, spent) in unique.items()
     )
     found = [history_entry(*row) for row in rows]
@@ -115,7 +119,7 @@ ROWS: dict[str, tuple[Callable[[bytes], object], bytes]] = {
         lambda value: coin_of(LockHash(bytes(32)), value),
         coin_value(Coin(AssetId(b""), 1, LockHash(bytes(32)), Height(1), True)),
     ),
-    "place": (tx_place, tx_value(TxPlace(1, 2, 3, 4, 5))),
+    "place": (tx_place, tx_value(1, 2, 3, 4, 5)),
     "balance": (unpack_pair, pack_pair(1, 2)),
     "history": (
         lambda value: history_entry(HISTORY + bytes(40), value),
