@@ -45,12 +45,12 @@ class AssetRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
 def asset_id(outpoint: OutPoint, definition: AssetDefinition) -> AssetId:
     """Id of the asset that `definition` makes of an input. An outpoint is spent once, so an id is
     made once."""
-    return AssetId(hash_asset(encode((outpoint, definition))))
+    return hash_asset(encode((outpoint, definition)))
 
 
 def authority_id(asset: AssetId) -> AssetId:
     """Id of the coin that allows more of `asset` to be issued."""
-    return AssetId(hash_authority(encode((asset,))))
+    return hash_authority(encode((asset,)))
 
 
 def check_definition(definition: AssetDefinition) -> None:

@@ -80,16 +80,17 @@ class BlockCheck:
     def step(self, cost: int) -> bool:
         """Check more transactions, of about `cost` together; return whether that was all."""
         stop = self._cost + cost
+        txs, checked = self._txs, self._checked
         for tx in self._rest:
-            if tx.is_coinbase != (not self._txs):
-                raise Invalid(Rule.COINBASE_MISPLACED, len(self._txs))
-            self._txs.append(tx)
-            if tx.is_coinbase:
+            if tx.is_coinbase != (not txs):
+                raise Invalid(Rule.COINBASE_MISPLACED, len(txs))
+            if not txs:
                 self._cost += check_coinbase(tx)
             else:
-                checked = check_tx(tx)
-                self._checked.append(checked)
-                self._cost += checked.cost
+                done = check_tx(tx)
+                checked.append(done)
+                self._cost += done.cost
+            txs.append(tx)
             if self._cost >= stop:
                 break
         if self._cost > BLOCK_COST_MAX:

@@ -163,21 +163,24 @@ class Connection:
         None after the last. Raises: Invalid, Missing, Premature.
         """
         txs = self._block.txs
-        if self._next == len(txs):
+        first = last = self._next
+        if first == len(txs):
             return None
+        while cost > 0 and last < len(txs):
+            cost -= txs[last].cost
+            last += 1
+        self._next = last
         checks: list[SigCheck] = []
-        while cost > 0 and self._next < len(txs):
-            checked = txs[self._next]
-            self._next += 1
-            cost -= checked.cost
+        coin_at, supply, ctx, add = self._coin, self._supply, self._ctx, self._builder.add
+        for checked in txs[first:last]:
             tx = checked.tx
             coins = [
-                self._coin(spent, opened.hash)
+                coin_at(spent, opened.hash)
                 for spent, opened in zip(tx.body.inputs, checked.locks, strict=True)
             ]
-            spend = check_spend(checked, coins, self._supply, self._ctx)
+            spend = check_spend(checked, coins, supply, ctx)
             checks += spend.checks
-            self._builder.add(tx, spend.coins, spend.fee)
+            add(tx, spend.coins, spend.fee)
         return checks
 
     def finish(self) -> Delta:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import NewType
+from typing import Any, NewType
 
 Txid = NewType("Txid", bytes)
 """32 bytes, identifies the body of a transaction; the text form is reversed hex."""
@@ -27,8 +27,8 @@ LockHash = NewType("LockHash", bytes)
 HASH_BYTES = 32
 
 
-def tagged(tag: str) -> Callable[[bytes], bytes]:
-    """Return the hash function of `tag`: bytes in, 32 bytes out."""
+def tagged(tag: str) -> Callable[[bytes], Any]:
+    """Return the hash function of `tag`: bytes in, 32 bytes out, of whatever type it is declared."""
     copy_midstate = tagged_stream(tag).copy
 
     def hash_with_tag(data: bytes) -> bytes:
@@ -49,20 +49,20 @@ def sha256d(data: bytes) -> bytes:
     return hashlib.sha256(hashlib.sha256(data).digest()).digest()
 
 
-hash_txid = tagged("Tael/txid")
-hash_wtxid = tagged("Tael/wtxid")
-hash_lock = tagged("Tael/lock")
-hash_asset = tagged("Tael/asset")
-hash_authority = tagged("Tael/authority")
-hash_coins = tagged("Tael/coins")
-hash_terms = tagged("Tael/terms")
-hash_sighash_all = tagged("Tael/sighash/all")
-hash_sighash_sponsored = tagged("Tael/sighash/sponsored")
-hash_message = tagged("Tael/message")
-hash_params = tagged("Tael/params")
-hash_leaf = tagged("Tael/leaf")
-hash_node = tagged("Tael/node")
-hash_empty_tree = tagged("Tael/empty")
+hash_txid: Callable[[bytes], Txid] = tagged("Tael/txid")
+hash_wtxid: Callable[[bytes], Wtxid] = tagged("Tael/wtxid")
+hash_lock: Callable[[bytes], LockHash] = tagged("Tael/lock")
+hash_asset: Callable[[bytes], AssetId] = tagged("Tael/asset")
+hash_authority: Callable[[bytes], AssetId] = tagged("Tael/authority")
+hash_coins: Callable[[bytes], bytes] = tagged("Tael/coins")
+hash_terms: Callable[[bytes], bytes] = tagged("Tael/terms")
+hash_sighash_all: Callable[[bytes], bytes] = tagged("Tael/sighash/all")
+hash_sighash_sponsored: Callable[[bytes], bytes] = tagged("Tael/sighash/sponsored")
+hash_message: Callable[[bytes], bytes] = tagged("Tael/message")
+hash_params: Callable[[bytes], bytes] = tagged("Tael/params")
+hash_leaf: Callable[[bytes], bytes] = tagged("Tael/leaf")
+hash_node: Callable[[bytes], bytes] = tagged("Tael/node")
+hash_empty_tree: Callable[[bytes], bytes] = tagged("Tael/empty")
 
 
 def to_text(digest: bytes) -> str:

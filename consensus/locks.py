@@ -112,7 +112,7 @@ def open_lock(lock: Lock) -> OpenedLock:
     if type(lock) is Key:  # nearly every lock there is
         if lock.pubkey[0] not in (2, 3):
             raise Invalid(Rule.LOCK_PARAMETER, "key")
-        return OpenedLock(LockHash(hash_lock(encode(lock))), ((_ROOT, lock),), 1, _ONE_SIGNATURE)
+        return OpenedLock(hash_lock(encode(lock)), ((_ROOT, lock),), 1, _ONE_SIGNATURE)
     if type(lock) is Pruned:
         raise Invalid(Rule.LOCK_ROOT_PRUNED)
     atoms: list[tuple[Path, Atom]] = []
@@ -136,7 +136,7 @@ def _open(lock: Lock, path: Path, atoms: list[tuple[Path, Atom]], seen: list[int
         if not kind.is_valid(lock):
             raise Invalid(Rule.LOCK_PARAMETER, kind.name)
         atoms.append((path, lock))
-        return LockHash(hash_lock(encode(lock)))
+        return hash_lock(encode(lock))
     if len(lock.children) > LOCK_NODES_MAX:  # before a loop over them
         raise Invalid(Rule.LOCK_NODES, LOCK_NODES_MAX)
     # Exactly as many as required: with fewer a witness could reveal nothing and still hold.
@@ -147,7 +147,7 @@ def _open(lock: Lock, path: Path, atoms: list[tuple[Path, Atom]], seen: list[int
         _open(child, Path(path + bytes((index,))), atoms, seen)
         for index, child in enumerate(lock.children)
     ]
-    return LockHash(hash_lock(encode((1, lock.required, hashes))))
+    return hash_lock(encode((1, lock.required, hashes)))
 
 
 def count_nodes(lock: Lock) -> int:
@@ -181,13 +181,13 @@ def _hash(lock: Lock, depth: int, seen: list[int]) -> LockHash:
         if not 1 <= lock.required <= len(lock.children):
             raise Invalid(Rule.LOCK_THRESHOLD, lock.required, len(lock.children))
         hashes = [_hash(child, depth + 1, seen) for child in lock.children]
-        return LockHash(hash_lock(encode((1, lock.required, hashes))))
+        return hash_lock(encode((1, lock.required, hashes)))
     kind = LOCKS[type(lock)]
     if not kind.is_valid(lock):
         raise Invalid(Rule.LOCK_PARAMETER, kind.name)
-    return LockHash(hash_lock(encode(lock)))
+    return hash_lock(encode(lock))
 
 
 def key_lock(pubkey: bytes) -> LockHash:
     """Hash of the lock that one key opens: what an ordinary address pays to."""
-    return LockHash(hash_lock(encode(Key(pubkey))))
+    return hash_lock(encode(Key(pubkey)))

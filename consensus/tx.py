@@ -201,7 +201,7 @@ def identify(tx: Transaction) -> Tx:
     except RecursionError:
         # A lock that the decoder just managed, met again with more of the stack in use.
         raise DecodeError(Rule.MALFORMED, "nested too deeply") from None
-    return Tx(tx.body, tx.witnesses, Txid(hash_txid(body)), Wtxid(hash_wtxid(raw)), raw)
+    return Tx(tx.body, tx.witnesses, hash_txid(body), hash_wtxid(raw), raw)
 
 
 def make_tx(body: Body, witnesses: Sequence[Witness]) -> Tx:

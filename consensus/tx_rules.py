@@ -8,7 +8,6 @@ Source: docs/protocol.md, "Transaction rules".
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -229,17 +228,18 @@ def _check_atoms(
 def _check_balance(body: Body, coins: Sequence[Coin], supply: Supply) -> int:
     """The fee, after every asset was seen to balance."""
     native = 0
-    issued: defaultdict[AssetId, int] = defaultdict(int)
+    issued: dict[AssetId, int] = {}
     for coin in coins:
         if coin.asset:
-            issued[coin.asset] += coin.amount
+            issued[coin.asset] = issued.get(coin.asset, 0) + coin.amount
         else:
             native += coin.amount
     for issuance in body.issuances:
         if isinstance(issuance, Issue):
             asset = asset_id(body.inputs[issuance.input_index], issuance.definition)
             if issuance.definition.reissuable:
-                issued[authority_id(asset)] += 1
+                authority = authority_id(asset)
+                issued[authority] = issued.get(authority, 0) + 1
         else:
             asset = AssetId(issuance.asset)
             authority = authority_id(asset)
@@ -247,10 +247,10 @@ def _check_balance(body: Body, coins: Sequence[Coin], supply: Supply) -> int:
                 raise Invalid(Rule.ISSUANCE_AUTHORITY, asset)
             if supply(asset) + issuance.amount > AMOUNT_MAX:
                 raise Invalid(Rule.ASSET_SUPPLY, asset, issuance.amount)
-        issued[asset] += issuance.amount
+        issued[asset] = issued.get(asset, 0) + issuance.amount
     for output in body.outputs:
         if output.asset:
-            issued[output.asset] -= output.amount
+            issued[output.asset] = issued.get(output.asset, 0) - output.amount
         else:
             native -= output.amount
     for asset, difference in issued.items():

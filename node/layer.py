@@ -34,6 +34,12 @@ class _ByLock(Generic[K]):
         # Their mapping would take ten times the room.
         self._waiting.append(tuple(keys))
 
+    def absorb(self, upper: _ByLock[K]) -> None:
+        """Take over the keys of another, which is not used afterwards."""
+        self._waiting += upper._waiting
+        for lock, keys in upper._keys.items():
+            self._keys[lock] |= keys
+
     def keys(self, lock: LockHash) -> set[K]:
         lock_of, grouped = self._lock_of, self._keys
         for keys in self._waiting:
@@ -96,13 +102,16 @@ class Layer:
 
     def move_coins(self, gone: Mapping[OutPoint, Coin], come: Mapping[OutPoint, Coin]) -> None:
         """Take away the coins `gone`, add the coins `come`."""
+        self._move_coins(gone, come)
+        self._coins_by_lock.add(come)
+
+    def _move_coins(self, gone: Mapping[OutPoint, Coin], come: Mapping[OutPoint, Coin]) -> None:
         created, spent = self.created, self.spent
         for outpoint, coin in gone.items():
             # When it was made here, it either did not exist below or stood in `spent` already.
             if created.pop(outpoint, None) is None:
                 spent[outpoint] = coin
         created.update(come)
-        self._coins_by_lock.add(come)
 
     def change_assets(
         self, delta: Delta, height: int, sign: int, below: Callable[[AssetId], AssetRecord | None]
@@ -129,9 +138,12 @@ class Layer:
 
     def absorb(self, upper: Layer) -> None:
         """Take over everything of a layer that lay over this one."""
-        self.move_coins(upper.spent, upper.created)
+        self._move_coins(upper.spent, upper.created)
         self.assets.update(upper.assets)
-        self.add_indexes(upper.indexes)
+        self.indexes.add(upper.indexes)
+        self._coins_by_lock.absorb(upper._coins_by_lock)
+        self._history_by_lock.absorb(upper._history_by_lock)
+        self._balances_by_lock.absorb(upper._balances_by_lock)
 
     def coins_of(self, lock: LockHash) -> set[OutPoint]:
         """Outpoints of the lock's coins that were made here, but for some that are spent again."""

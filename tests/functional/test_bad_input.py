@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from consensus.asset import asset_id
-from consensus.hashes import Wtxid, hash_wtxid
+from consensus.hashes import hash_wtxid
 from consensus.params import AMOUNT_MAX, COIN
 from consensus.tx import (
     NATIVE,
@@ -200,7 +200,7 @@ async def heard(peer: RawPeer, kind: type) -> None:
 async def offer_tx(node: Daemon, chain: ToyChain, raw: bytes, ends: bool) -> str:
     """Announce a transaction, send it when asked; why the connection ended, or "" if it lives."""
     async with bad_peer(node, chain) as peer:
-        await peer.send(Inv((Wtxid(hash_wtxid(raw)),)))
+        await peer.send(Inv((hash_wtxid(raw),)))
         await heard(peer, GetTxs)
         await peer.send(Txs((raw,)))
         return await farewell(peer, ends)

@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 
 from consensus.errors import DecodeError, Invalid, Missing, Premature, Refused, Rule, Violation
-from consensus.hashes import LockHash, Wtxid, hash_lock
+from consensus.hashes import Wtxid, hash_lock
 from consensus.locks import lock_hash
 from consensus.tx import (
     BURN_LOCK,
@@ -294,7 +294,7 @@ def test_the_memory_estimate_is_honest(inputs: int, outputs: int, memo: int) -> 
         spent = coins[index * inputs : (index + 1) * inputs]
         each = (sum(pool.coin(coin).amount for coin in spent) - 100_000) // outputs
         made = [
-            TxOut(NATIVE, each, LockHash(hash_lock(b"%d %d" % (index, n))), bytes(memo))
+            TxOut(NATIVE, each, hash_lock(b"%d %d" % (index, n)), bytes(memo))
             for n in range(outputs)
         ]
         raws.append(pool.chain.spend(spent, made).raw)

@@ -220,7 +220,7 @@ def test_a_transaction_with_a_bad_signature_ends_the_connection() -> None:
             raw = tx.raw.replace(item, item[:-1] + bytes((item[-1] ^ 1,)))
             async with raw_peer(scene.address) as peer:
                 await peer.greet(scene.node)
-                await peer.send(Inv((Wtxid(hash_wtxid(raw)),)))
+                await peer.send(Inv((hash_wtxid(raw),)))
                 while not isinstance(await peer.receive(), GetTxs):
                     pass
                 await peer.send(Txs((raw,)))
