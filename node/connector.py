@@ -19,7 +19,6 @@ from consensus.locks import BlockContext
 from consensus.params import Params
 from node.archive import Archive, Undo
 from node.index import BlockIndexer
-from node.layer import Indexes
 from node.store import Staging, Store
 from node.verify import VerifyBatch
 
@@ -103,8 +102,8 @@ class Connector:
                 raise Invalid(Rule.LOCK_MISMATCH, spent) from None
             raise
         delta = connection.finish()
-        rows = await self._index(checked.block, delta.undo, node, 1)
-        staging.apply(delta, rows, node.height, 1)
+        await self._index(checked.block, delta.undo, node, 1, staging)
+        staging.apply(delta, node.height, 1)
         self._archive.add_undo(node, delta.undo)
         return checked.block
 
@@ -113,22 +112,24 @@ class Connector:
         block = self._archive.read(node)
         undo = self._archive.read_undo(node)
         assert undo is not None
-        rows = await self._index(block, undo, node, -1)
-        staging.apply(delta_of(block, node.height, undo), rows, node.height, -1)
+        await self._index(block, undo, node, -1, staging)
+        staging.apply(delta_of(block, node.height, undo), node.height, -1)
 
     async def attach_genesis(self, node: HeaderNode, genesis: Block) -> Staging:
         """The state at genesis, staged."""
         staging = self._store.stage()
-        rows = await self._index(genesis, (), node, 1)
-        staging.apply(delta_of(genesis, 0, ()), rows, 0, 1)
+        await self._index(genesis, (), node, 1, staging)
+        staging.apply(delta_of(genesis, 0, ()), 0, 1)
         return staging
 
-    async def _index(self, block: Block, undo: Undo, node: HeaderNode, sign: int) -> Indexes:
+    async def _index(
+        self, block: Block, undo: Undo, node: HeaderNode, sign: int, staging: Staging
+    ) -> None:
         if not self._store.indexed:
-            return Indexes()
+            return
         place = self._archive.place(node)
         assert place is not None
-        indexer = BlockIndexer(block, undo, node.height, place.block, sign)
+        rows = staging.layer.indexes
+        indexer = BlockIndexer(block, undo, node.height, place.block, sign, rows)
         while not indexer.step(INDEX_SLICE):
             await pause()
-        return indexer.rows

@@ -28,10 +28,11 @@ class BlockIndexer:
 
     def __init__(
         self, block: Block, undo: Sequence[Sequence[Coin]], height: int, place: FilePosition,
-        sign: int,
+        sign: int, rows: Indexes,
     ) -> None:  # fmt: skip
-        """`place` is that of the block's record; `sign` −1 makes the rows that undo."""
-        self.rows = Indexes()
+        """`place` is that of the block's record; `sign` −1 makes the rows that undo. They go into
+        `rows`, on top of those of earlier blocks."""
+        self._rows = rows
         self._block = block
         self._undo = undo
         self._height = height
@@ -57,7 +58,7 @@ class BlockIndexer:
                 self._index_delayed(tx.body)
             length = len(tx.raw)
             value = tx_value(self._height, position, self._file, self._offset, length)
-            self.rows.txs[tx.txid] = value if self._sign > 0 else None
+            self._rows.txs[tx.txid] = value if self._sign > 0 else None
             self._offset += length
         return self._next == len(txs)
 
@@ -68,7 +69,7 @@ class BlockIndexer:
                 old = self._delayed.get(key, 0)
                 self._delayed[key] = old + output.amount
                 value = delayed_value(old + output.amount)
-                self.rows.delayed[key] = value if self._sign > 0 else None
+                self._rows.delayed[key] = value if self._sign > 0 else None
 
     def _index_tx(self, position: int, coins: Sequence[Coin]) -> None:
         """The history and the balances of every lock and asset that a transaction moves."""
@@ -82,7 +83,7 @@ class BlockIndexer:
             if output.lock != BURN_LOCK:
                 owner = output.lock + output.asset
                 received[owner] = received.get(owner, 0) + output.amount
-        history, balances, sign = self.rows.history, self.rows.balances, self._sign
+        history, balances, sign = self._rows.history, self._rows.balances, self._sign
         place = history_place(self._height, position)
         for owner in spent | received:
             come, gone = received.get(owner, 0), spent.get(owner, 0)

@@ -7,48 +7,63 @@ kept as objects, so a coin that is spent soon after it was made never touches th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 
 from consensus.asset import AssetRecord
 from consensus.connect import Delta
 from consensus.hashes import AssetId, LockHash, Txid
 from consensus.tx import Coin, Height, OutPoint
-from node.layout import LOCK_BYTES
+from node.layout import HISTORY, LOCK_BYTES
 
-K = TypeVar("K")
 NOTHING = AssetRecord(None, b"", b"", Height(0), 0, 0)
 """The record of an asset that has none yet."""
 
 
-class _ByLock(Generic[K]):
-    """Keys, grouped by lock when somebody asks: a replay never does."""
+class _ByLock:
+    """Keys of rows that are only ever added, grouped by lock when somebody asks: a replay never does."""
 
-    def __init__(self, lock_of: Callable[[K], bytes | None]) -> None:
-        """`lock_of` may answer None for a key that does not matter any more."""
-        self._lock_of = lock_of
-        self._waiting: list[Sequence[K]] = []
-        self._keys: defaultdict[bytes, set[K]] = defaultdict(set)
+    def __init__(self, rows: Mapping[bytes, object], lock_at: slice) -> None:
+        """`lock_at` is where the lock stands in a key."""
+        self._rows = rows
+        self._lock_at = lock_at
+        self._grouped = 0
+        self._keys: defaultdict[bytes, list[bytes]] = defaultdict(list)
 
-    def add(self, keys: Iterable[K]) -> None:
+    def keys(self, lock: LockHash) -> Sequence[bytes]:
+        # A mapping keeps the order in which its keys came, so the new ones stand at its end.
+        for key in islice(self._rows, self._grouped, None):
+            self._keys[key[self._lock_at]].append(key)
+        self._grouped = len(self._rows)
+        return self._keys.get(lock, ())
+
+
+class _CoinsByLock:
+    """Outpoints of coins that were made, grouped by lock when somebody asks."""
+
+    def __init__(self, coins: Mapping[OutPoint, Coin]) -> None:
+        self._coins = coins
+        self._waiting: list[Sequence[OutPoint]] = []
+        self._keys: defaultdict[LockHash, set[OutPoint]] = defaultdict(set)
+
+    def add(self, made: Mapping[OutPoint, Coin]) -> None:
         # Their mapping would take ten times the room.
-        self._waiting.append(tuple(keys))
+        self._waiting.append(tuple(made))
 
-    def absorb(self, upper: _ByLock[K]) -> None:
-        """Take over the keys of another, which is not used afterwards."""
+    def absorb(self, upper: _CoinsByLock) -> None:
+        """Take over what another knows, which is not used afterwards."""
         self._waiting += upper._waiting
         for lock, keys in upper._keys.items():
             self._keys[lock] |= keys
 
-    def keys(self, lock: LockHash) -> set[K]:
-        lock_of, grouped = self._lock_of, self._keys
-        for keys in self._waiting:
-            for key in keys:
-                found = lock_of(key)
-                if found is not None:
-                    grouped[found].add(key)
+    def keys(self, lock: LockHash) -> set[OutPoint]:
+        for outpoints in self._waiting:
+            for outpoint in outpoints:
+                coin = self._coins.get(outpoint)
+                if coin is not None:
+                    self._keys[coin.lock].add(outpoint)
         self._waiting.clear()
-        return grouped.get(lock, set())
+        return self._keys.get(lock, set())
 
     def clear(self) -> None:
         self._waiting.clear()
@@ -84,13 +99,13 @@ class Layer:
         """Coins that exist below and do not any more. One that is in `created` too does exist."""
         self.assets: dict[AssetId, AssetRecord | None] = {}
         self.indexes = Indexes()
-        self._coins_by_lock: _ByLock[OutPoint] = _ByLock(self._lock_of)
-        self._history_by_lock: _ByLock[bytes] = _ByLock(lambda key: key[1 : 1 + LOCK_BYTES])
-        self._balances_by_lock: _ByLock[bytes] = _ByLock(lambda key: key[:LOCK_BYTES])
+        self._coins_by_lock = _CoinsByLock(self.created)
+        self._group_indexes()
 
-    def _lock_of(self, outpoint: OutPoint) -> LockHash | None:
-        coin = self.created.get(outpoint)
-        return coin.lock if coin else None
+    def _group_indexes(self) -> None:
+        after_kind = slice(len(HISTORY), len(HISTORY) + LOCK_BYTES)
+        self._history_by_lock = _ByLock(self.indexes.history, after_kind)
+        self._balances_by_lock = _ByLock(self.indexes.balances, slice(LOCK_BYTES))
 
     def __len__(self) -> int:
         """Rows that writing it would take."""
@@ -131,29 +146,22 @@ class Layer:
             for asset in delta.creations:
                 self.assets[asset] = None
 
-    def add_indexes(self, rows: Indexes) -> None:
-        self.indexes.add(rows)
-        self._history_by_lock.add(rows.history)
-        self._balances_by_lock.add(rows.balances)
-
     def absorb(self, upper: Layer) -> None:
         """Take over everything of a layer that lay over this one."""
         self._move_coins(upper.spent, upper.created)
         self.assets.update(upper.assets)
         self.indexes.add(upper.indexes)
         self._coins_by_lock.absorb(upper._coins_by_lock)
-        self._history_by_lock.absorb(upper._history_by_lock)
-        self._balances_by_lock.absorb(upper._balances_by_lock)
 
     def coins_of(self, lock: LockHash) -> set[OutPoint]:
         """Outpoints of the lock's coins that were made here, but for some that are spent again."""
         return self._coins_by_lock.keys(lock)
 
-    def history_of(self, lock: LockHash) -> set[bytes]:
+    def history_of(self, lock: LockHash) -> Sequence[bytes]:
         """Keys of the lock's history that are written or removed here."""
         return self._history_by_lock.keys(lock)
 
-    def balances_of(self, lock: LockHash) -> set[bytes]:
+    def balances_of(self, lock: LockHash) -> Sequence[bytes]:
         """Keys of the lock's balances that change here."""
         return self._balances_by_lock.keys(lock)
 
@@ -162,5 +170,4 @@ class Layer:
         self.assets.clear()
         self._coins_by_lock.clear()
         self.indexes = Indexes()
-        self._history_by_lock.clear()
-        self._balances_by_lock.clear()
+        self._group_indexes()

@@ -20,7 +20,7 @@ from consensus.hashes import AssetId, BlockHash, LockHash, Txid
 from consensus.tx import Coin, OutPoint
 from node.blockfiles import RecordFiles
 from node.db import Database, View
-from node.layer import Indexes, Layer
+from node.layer import Layer
 from node.layout import (
     ASSET,
     BALANCE,
@@ -89,14 +89,13 @@ class Staging:
         record = self.asset(asset)
         return record.supply if record else 0
 
-    def apply(self, delta: Delta, rows: Indexes, height: int, sign: int) -> None:
-        """Put a block on, or with sign −1 take it off."""
+    def apply(self, delta: Delta, height: int, sign: int) -> None:
+        """Put a block on, or with sign −1 take it off. Its index rows go into the layer by themselves."""
         if sign > 0:
             self.layer.move_coins(delta.spent, delta.created)
         else:
             self.layer.move_coins(delta.created, delta.spent)
         self.layer.change_assets(delta, height, sign, self.below.asset)
-        self.layer.add_indexes(rows)
 
 
 class Store:

@@ -132,11 +132,12 @@ def _connect(
             checks += more
         delta = connection.finish()
     with stages.time("index rows"):
-        indexer = BlockIndexer(checked.block, delta.undo, node.height, FilePosition(0, 0), 1)
+        rows, place = staging.layer.indexes, FilePosition(0, 0)
+        indexer = BlockIndexer(checked.block, delta.undo, node.height, place, 1, rows)
         while not indexer.step(10_000):
             pass
     with stages.time("layers in memory"):
-        staging.apply(delta, indexer.rows, node.height, 1)
+        staging.apply(delta, node.height, 1)
     with stages.time("undo data"):
         encode(delta.undo)
     return checked.block, checks

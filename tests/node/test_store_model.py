@@ -147,10 +147,11 @@ class Model:
     def _put(self, staging: Staging, blocks: Sequence[Block], block: Block, sign: int) -> None:
         height, before = len(blocks), Recount(blocks)
         undo = undo_of(block, before, height)
-        indexer = BlockIndexer(block, undo, height, FilePosition(0, 1_000 * height), sign)
+        rows, place = staging.layer.indexes, FilePosition(0, 1_000 * height)
+        indexer = BlockIndexer(block, undo, height, place, sign, rows)
         while not indexer.step(2):
             pass
-        staging.apply(delta_of(block, height, undo), indexer.rows, height, sign)
+        staging.apply(delta_of(block, height, undo), height, sign)
 
     def move(self, depth: int, rise: int) -> None:
         """Take `depth` blocks off and put `rise` others on, all at once."""
