@@ -142,7 +142,13 @@ def same_tip(nodes: list[Node]) -> str | None:
     return str(tips.pop()) if len(tips) == 1 else None
 
 
+def same_pool(nodes: list[Node]) -> bool | None:
+    return len({tuple(sorted(node.call("getrawmempool"))) for node in nodes}) == 1 or None
+
+
 def mine(node: Node, count: int, address: str, nodes: list[Node]) -> None:
+    # Payments travel by more than one way, so the miner may hear of one last.
+    wait_for(lambda: same_pool(nodes), "every payment has reached every node")
     node.call("generatetoaddress", count, address)
     tip = wait_for(lambda: same_tip(nodes), "all nodes are on one tip")
     print(f"{count} blocks mined by node {node.name}; all nodes are at block "
@@ -150,13 +156,11 @@ def mine(node: Node, count: int, address: str, nodes: list[Node]) -> None:
 
 
 def play(directory: Path, nodes: list[Node]) -> None:
-    say("Three nodes: B connects to A, C to B, so what A says reaches C through B only")
+    say("Three nodes: B is told to connect to A, and C to B; C hears of A from B and joins it too")
     a = Node("A", directory, None, nodes)
     b = Node("B", directory, a.p2p, nodes)
     c = Node("C", directory, b.p2p, nodes)
-    wait_for(
-        lambda: [n.call("getconnectioncount") for n in nodes] == [1, 2, 1] or None, "they connect"
-    )
+    wait_for(lambda: all(n.call("getconnectioncount") for n in nodes) or None, "they connect")
 
     say("Two wallets: Alice asks node A, Bob asks node C")
     alice, bob = Wallet("alice", directory, a), Wallet("bob", directory, c)
