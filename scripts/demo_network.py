@@ -240,6 +240,10 @@ def main() -> None:
         sys.exit(f"demo: {error}\nThe logs of the nodes are in {directory}.")
     except KeyboardInterrupt:
         is_interrupted = True
+    except BrokenPipeError:
+        # Whoever read the output is gone; what Python still has for it goes nowhere, in silence.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        is_interrupted = True
     finally:
         if not is_kept:
             for node in nodes:
