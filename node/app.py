@@ -92,7 +92,7 @@ class Node:
     async def run(self) -> None:
         """Start, work until `stop` is called or something breaks, and close everything.
 
-        Raises: StorageError; ConfigError (a port is taken, a user is none).
+        Raises: StorageError, OSError; ConfigError (a port is taken, a user is none).
         """
         starting = asyncio.create_task(self._start())
         try:
@@ -103,7 +103,9 @@ class Node:
         finally:
             # A long start, such as a reindex, does not hold up whoever wants to stop.
             await self._cancel(starting)
-            await self._close()
+            broken = await self._close()
+        if broken is not None:
+            raise broken
 
     def stop(self) -> None:
         """Have `run` return soon."""
@@ -128,7 +130,9 @@ class Node:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _close(self) -> None:
+    async def _close(self) -> StorageError | OSError | None:
+        """Close everything; return what went wrong first."""
+        broken: StorageError | OSError | None = None
         if self._rpc is not None:
             # Whoever asks from now on must not reach a part that is being closed.
             self._rpc.dispatcher.node = None
@@ -141,6 +145,8 @@ class Node:
             except (StorageError, OSError) as error:
                 # What is closed next must be closed all the same.
                 log.error("while stopping: %s", error)
+                broken = broken or error
+        return broken
 
     async def _cancel(self, task: asyncio.Task[None]) -> None:
         task.cancel()
@@ -196,7 +202,14 @@ class Node:
             users = [parse_user(line) for line in settings.config.rpc_user]
         except AuthError as error:
             raise ConfigError(f"rpc-user: {error}") from None
-        users.append(write_cookie(self.directory.cookie, secrets.token_bytes(32)))
+        cookie = self.directory.cookie
+        try:
+            users.append(write_cookie(cookie, secrets.token_bytes(32)))
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {cookie}: {error.strerror}",
+                "make room on the disk, or mend its rights",
+            ) from None
         self._closers.append(self._remove_cookie)
         dispatcher: Dispatcher[ports.Node] = Dispatcher(METHODS, settings.params)
         server = RpcServer(dispatcher, users, settings.config.rpc_host)

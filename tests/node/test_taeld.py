@@ -202,6 +202,36 @@ def test_a_full_disk_ends_it_in_one_line_and_it_goes_on_when_there_is_room(tmp_p
         assert daemon.stop() == 0
 
 
+def test_a_disk_that_is_full_when_it_stops_shows_in_the_exit_code(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path)
+    with running(daemon):
+        daemon.call("generatetoaddress", 10, ALICE.address())
+        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (100, 100))
+        assert daemon.stop() == 1
+        assert_no_traceback(daemon)
+        (line,) = [line for line in daemon.log if line.startswith("taeld: ")]
+        assert "make room" in line
+        daemon.start()
+        assert daemon.call("getblockcount") == 10
+        assert daemon.stop() == 0
+
+
+def test_a_disk_without_room_for_the_cookie_is_told_with_a_remedy(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "node", "--network", "regtest", *NO_PORTS, "--datadir"]
+    line = complaint(
+        subprocess.run(
+            ["sh", "-c", 'ulimit -f 0 && exec "$@"', "sh", *command, str(tmp_path)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    )
+    assert ".cookie" in line
+    assert "make room" in line
+
+
 def test_with_few_descriptors_and_many_silent_clients_it_lives(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path)
     with running(daemon):
