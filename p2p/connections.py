@@ -129,6 +129,8 @@ class Connections:
                 wire = await self._transport.dial(endpoint)
         except (OSError, TimeoutError) as error:
             log.debug("cannot connect to %s: %s", endpoint, error)
+            if kind is ConnectionType.MANUAL and self.dialer.is_first_failure(endpoint):
+                log.warning("peer %s cannot be reached; trying again from time to time", endpoint)
             now = self._clock.now()
             self.dialer.on_ended(endpoint, kind, None, self._clock.monotonic(), now)
             return

@@ -56,6 +56,11 @@ class Dialer:
         """Undo `add`; return whether it was among them."""
         return self._targets.pop(endpoint, None) is not None
 
+    def is_first_failure(self, endpoint: Endpoint) -> bool:
+        """Whether no dial of `endpoint`, which is always wanted, and no connection ended before."""
+        target = self._targets.get(endpoint)
+        return target is not None and target.failures == 0
+
     @property
     def added(self) -> tuple[Endpoint, ...]:
         return tuple(self._targets)

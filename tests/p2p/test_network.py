@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
+import pytest
 
 from consensus.params import REGTEST
 from p2p.network import Network
@@ -266,3 +268,21 @@ def test_closing_leaves_no_task_behind() -> None:
         await until(lambda: len(asyncio.all_tasks()) == 1)
 
     asyncio.run(scenario())
+
+
+def test_a_missing_peer_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    def told() -> int:
+        return caplog.text.count("cannot be reached")
+
+    async def scenario() -> None:
+        network, other = make_network(ToyNode()), make_network(ToyNode())
+        async with running(network, other):
+            place = address_of(other)
+            await other.close()
+            network.add_node(*place)
+            await until(lambda: caplog.text.count("cannot connect") >= 2)
+            assert told() == 1
+            assert f"peer {place}" in caplog.text
+
+    with caplog.at_level(logging.DEBUG):
+        asyncio.run(scenario())
