@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from consensus.block import Block
-from consensus.errors import Violation
+from consensus.errors import Rule, Violation
 from consensus.hashes import BlockHash, LockHash
 from consensus.params import Params
 from consensus.tx import EXTRANONCE_BYTES
@@ -197,6 +197,14 @@ class Miner:
         self._last_job = 0
         self._wake = asyncio.Event()
         self.blocks_found = 0
+        self._obstacle: Rule | None = None
+        """The rule that stands in the way, and was told."""
+
+    def _complain(self, error: Violation | MiningError) -> None:
+        rule = error.rule if isinstance(error, Violation) else None
+        if rule is None or rule is not self._obstacle:
+            log.warning("mining: %s", error)
+        self._obstacle = rule
 
     @property
     def hash_rate(self) -> float:
@@ -216,8 +224,9 @@ class Miner:
             try:
                 await generate(1, self._payout, self._build, self._submit, self._extranonces)
                 self.blocks_found += 1
+                self._obstacle = None
             except (Violation, MiningError) as error:
-                log.warning("mining: %s", error)
+                self._complain(error)
                 await asyncio.sleep(RETRY_S)
 
     async def _search(self) -> None:
@@ -274,9 +283,10 @@ class Miner:
             try:
                 template = self._build(self._payout)
             except Violation as violation:
-                log.warning("mining: %s", violation)
+                self._complain(violation)
                 await asyncio.sleep(RETRY_S)
                 continue
+            self._obstacle = None
             # Blocks may not follow each other too closely. Where they were found faster than that,
             # their times run ahead of the clock, and others would not take the next one yet.
             if template.time > template.now + self._params.future_s:

@@ -134,7 +134,9 @@ class TemplateBuilder:
         params = self._tree.params
         now = self._clock()
         if not self._allow_stale_genesis and is_genesis_stale(tip, params, now):
-            raise Refused(Rule.GENESIS_STALE, f"genesis is {int(now) - tip.header.time} s old")
+            age_s = int(now) - tip.header.time
+            remedy = "--mine-stale-genesis mines a first block all the same"
+            raise Refused(Rule.GENESIS_STALE, f"genesis is {age_s} s old: {remedy}")
         choice = self._choose(tip)
         time_min = earliest_time(tip, params)
         return Template(

@@ -230,6 +230,24 @@ def test_a_stale_genesis_is_waited_out_without_a_block(caplog: pytest.LogCapture
     assert miner.blocks_found == 0
 
 
+def test_what_keeps_a_miner_waiting_is_told_once_with_a_remedy(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(miner_module, "RETRY_S", 0.01)
+    mine = Mine(EASY)
+    mine.pool.now = EASY.genesis_time + 4_000.0
+    miner = mine.miner()
+    looks: list[int] = []
+
+    def is_enough() -> bool:
+        looks.append(caplog.text.count("genesis-stale"))
+        return looks.count(1) >= 20 or max(looks) > 1
+
+    mine_until(miner, is_enough)
+    assert max(looks) == 1
+    assert "--mine-stale-genesis" in caplog.text
+
+
 def test_extranonces_never_repeat() -> None:
     extranonces = Extranonces(b"test")
     made = [extranonces.next() for _ in range(100)]
