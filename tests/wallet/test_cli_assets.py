@@ -164,3 +164,18 @@ def test_asset_that_poses_as_the_native_coin_istold_apart() -> None:
     assert posing.ticker == f"TAEL#{to_text(fake)[:8]}"
     assert told_apart(AssetInfo(NATIVE, "TAEL", 8), "TAEL").ticker == "TAEL"
     assert told_apart(AssetInfo(fake, "GOLD", 8), "TAEL").ticker == "GOLD"
+
+
+def test_shortage_of_an_asset_is_told_by_its_ticker_and_decimals(
+    node: ToyNode, alice: Tael, bob: Tael
+) -> None:
+    issue(node, alice, "GOLD", "10", "--decimals", "2")
+    said = alice.fails("send", bob.json("address")["address"], "12.5", "--asset", "GOLD", "--yes")
+    assert "not enough GOLD: 2.50 short" in said
+
+
+def test_ticker_and_name_that_no_asset_can_have_are_told_with_what_they_can_be(
+    alice: Tael,
+) -> None:
+    assert "1 to 12 characters A-Z and 0-9" in alice.fails("issue", "gold", "10", "--yes")
+    assert "at most 64 bytes" in alice.fails("issue", "GOLD", "10", "--name", "x" * 65, "--yes")

@@ -9,8 +9,8 @@ from typing import Any
 import click
 import msgspec
 
-from consensus.asset import authority_id, check_definition
-from consensus.errors import Invalid
+from consensus.asset import NAME_BYTES_MAX, authority_id, check_definition
+from consensus.errors import Invalid, Rule
 from consensus.hashes import to_text
 from consensus.tx import BURN_LOCK, NATIVE, AssetDefinition, TxOut
 from wallet.amounts import parse_amount
@@ -27,6 +27,11 @@ from wallet.sign import Spendable
 from wallet.tracked import Place
 
 _TERMS_BYTES_MAX = 64 * 1024 * 1024
+_LIMITS = {
+    Rule.ASSET_TICKER: "a ticker is 1 to 12 characters A-Z and 0-9",
+    Rule.ASSET_NAME: f"a name is text of at least 1 and at most {NAME_BYTES_MAX} bytes",
+}
+"""What people may type, by the rule that says so."""
 
 
 def _own_place(wallet: Wallet) -> Place:
@@ -56,7 +61,9 @@ def _definition(
         definition = AssetDefinition(ticker.encode(), name.encode(), decimals, terms, reissuable)
         check_definition(definition)
     except Invalid as violation:
-        raise WalletError(f"not a valid asset: {violation.rule}") from None
+        limit = _LIMITS.get(violation.rule)
+        why = f"{violation.rule} ({limit})" if limit else str(violation.rule)
+        raise WalletError(f"not a valid asset: {why}") from None
     except UnicodeEncodeError:
         raise WalletError("not a valid asset: ticker and name must be text") from None
     return definition

@@ -14,7 +14,6 @@ from consensus.tx import NATIVE, Key, Lock, Path, Threshold
 from consensus.tx_rules import check_tx
 from wallet.answers import ChainInfo, native_info, next_context
 from wallet.book import Sent, SharedLock, SpentCoin
-from wallet.build import build
 from wallet.cli.app import App, Wallet
 from wallet.cli.assets_of import Assets, asset_infos
 from wallet.cli.options import Group
@@ -22,6 +21,7 @@ from wallet.cli.output import amount_data, amount_text
 from wallet.cli.send import pairs, payments_of, with_expiry
 from wallet.cli.spend import (
     SpendOptions,
+    draft_of,
     expiry_of,
     fee_of,
     gather,
@@ -151,7 +151,7 @@ def propose(
         fee = fee_of(chosen, gathered.rate)
         request = payments_of(app, found, gathered, asset, memo, coins, fee)
         request = with_expiry(request, expiry_of(chosen, gathered.info))
-        draft = build(request, coins, lock_hash(entry.lock), fee, app.env.rng)
+        draft = draft_of(app, request, coins, lock_hash(entry.lock), fee, gathered.infos)
         empty: tuple[dict[Path, bytes], ...] = tuple({} for _ in draft.inputs)
         partial = Partial(app.network, wallet.book.chain_id, name, draft.body, draft.inputs, empty)
         if not chosen.dry_run:

@@ -8,13 +8,19 @@ from typing import Any
 import click
 import msgspec
 
-from consensus.hashes import AssetId, to_text
+from consensus.hashes import AssetId, LockHash, to_text
 from consensus.locks import BlockContext
 from consensus.tx import BURN_LOCK, NATIVE, Key, Tx, TxOut
-from wallet.amounts import NATIVE_DECIMALS, format_amount, parse_amount, parse_rate
+from wallet.amounts import (
+    NATIVE_DECIMALS,
+    display_amount,
+    format_amount,
+    parse_amount,
+    parse_rate,
+)
 from wallet.answers import Acceptance, ChainInfo, ask, fee_rate, next_context
 from wallet.book import Sent, SpentCoin, check_label
-from wallet.build import Draft, Fee, Request, build
+from wallet.build import Draft, Fee, Request, Shortage, build
 from wallet.cli.app import App, Wallet
 from wallet.cli.assets_of import Assets, asset_infos, described
 from wallet.cli.options import combined
@@ -126,6 +132,21 @@ def change_place(wallet: Wallet) -> Place:
     return wallet.keyring.own(CHANGE, wallet.book.next_index[CHANGE])
 
 
+def draft_of(
+    app: App, request: Request, coins: Sequence[Spendable], change: LockHash, fee: Fee,
+    infos: Assets,
+) -> Draft:  # fmt: skip
+    """A transaction without signatures. Raises: WalletError, with what is short as people write it."""
+    try:
+        return build(request, coins, change, fee, app.env.rng)
+    except Shortage as error:
+        if error.asset == NATIVE:
+            raise
+        info = described(error.asset, infos)
+        short = display_amount(error.short, info.decimals)
+        raise WalletError(f"not enough {info.ticker}: {short} short") from None
+
+
 def spend(
     app: App, wallet: Wallet, request: Request, gathered: Gathered, options: SpendOptions,
     *, fee: Fee | None = None, note: dict[str, Any] | None = None, replaces: Sent | None = None,
@@ -134,7 +155,7 @@ def spend(
     """Build, show, confirm, sign, save and send; print the result."""
     fee = fee or fee_of(options, gathered.rate)
     change = change_place(wallet)
-    draft = build(request, gathered.coins(), change.lock_hash, fee, app.env.rng)
+    draft = draft_of(app, request, gathered.coins(), change.lock_hash, fee, gathered.infos)
     tx = sign_own(wallet, draft, gathered)
     data = describe(app, draft, tx, gathered.infos, sent=False) | (note or {})
     if options.dry_run:
