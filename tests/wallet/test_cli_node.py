@@ -152,7 +152,9 @@ def test_private_currency_is_one_file(tmp_path: Path) -> None:
     assert wallet.create().startswith("thr1")
     assert wallet.json("info")["path"] == "m/44'/1795'/0'"
     file.write_text('name = "thaler"\nhrp = "thr"\nticker = "THALER"\ngenesis_time = 1795435201\n')
-    assert "another network of the name 'thaler'" in wallet.fails("info")
+    said = wallet.fails("info")
+    assert "another network of the name 'thaler'" in said
+    assert "restore it from its words" in said
     file.write_text("name = 5")
     assert "name must be" in wallet.fails("info")
     file.write_text("[[")

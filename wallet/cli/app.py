@@ -201,7 +201,8 @@ class App:
                 if book.network == self.params.name.decode():
                     raise WalletError(
                         f"{path}: belongs to another network of the name {book.network!r}: the file "
-                        "that describes it is not the one that the wallet was made with"
+                        "that describes it is not the one that the wallet was made with (go back to "
+                        "that one, or restore it from its words to a new file with --wallet)"
                     )
                 raise WalletError(
                     f"{path}: belongs to network {book.network!r}, not to {self.network!r}; "
