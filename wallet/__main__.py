@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import time
+
+import click
 
 from wallet.cli.app import App, Environment
 from wallet.cli.main import tael
@@ -18,7 +21,11 @@ def main() -> None:
         pause=time.sleep,
         rng=random.SystemRandom(),
     )
-    tael.main(prog_name="tael", obj=App(env))
+    try:
+        tael.main(prog_name="tael", obj=App(env))
+    except OSError as error:  # commands name the files that they cannot use; this is their output
+        click.echo(f"Error: the output cannot be written: {error.strerror}", err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -260,3 +260,14 @@ def test_two_payments_at_once_spend_different_coins(
     assert len(node.mempool) == 2
     node.mine()
     assert node.balance_of(address) == 6 * COIN
+
+
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "wallet", "--help"],
+            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "output cannot be written: No space left on device" in line
