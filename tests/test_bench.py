@@ -63,8 +63,13 @@ def test_goal_of_a_time_is_the_most_that_it_may_be() -> None:
 def test_plot_of_ratios_is_well_formed_and_names_what_it_shows() -> None:
     quantity = Quantity("time", "a < b", "ms", goals={"litecoind": 0.5})
     samples = [Sample("time", OURS, 1, 3.0), Sample("time", "litecoind", 1, 4.0)]
-    root = ElementTree.fromstring(plot(make_rows([quantity], samples)))
-    assert "a < b" in {element.text for element in root.iter()}
+    root = ElementTree.fromstring(plot(make_rows([quantity], samples), {"c & d": 1.5}))
+    assert {"a < b", "c & d", "1.5"} <= {element.text for element in root.iter()}
+
+
+def test_stages_of_a_replay_are_told_with_it(result: dict[str, Any]) -> None:
+    assert len(result["stages"]) > 5
+    assert all(us > 0 for us in result["stages"].values())
 
 
 def test_same_figures_make_the_same_chain() -> None:

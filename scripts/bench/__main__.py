@@ -65,18 +65,20 @@ def main(arguments: list[str] | None = None) -> Result:
     try:
         conductor = Conductor(directory, sizes, alone=options.quick or options.alone)
         rows = conductor.conduct(chosen, runs)
+        stages = conductor.stages() if REPLAY in chosen else {}
         curves = conductor.trace() if options.curves else []
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     result = Result(
         machine=machine(), cores=conductor.cores, load=load, runs=runs, sizes=sizes,
-        locks=conductor.locks, seconds=time.perf_counter() - began, rows=rows, curves=curves,
+        locks=conductor.locks, seconds=time.perf_counter() - began, rows=rows, stages=stages,
+        curves=curves,
     )  # fmt: skip
     print(summary(result))
     if options.json:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2))
     if options.svg:
-        options.svg.write_text(plot(result.rows))
+        options.svg.write_text(plot(result.rows, result.stages))
     return result
 
 

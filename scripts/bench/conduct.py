@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from scripts.bench.chains import Prepared, Sizes, make_all
 from scripts.bench.curves import CURVES, Curve
 from scripts.bench.measure_replay import REPLAY, replay_kernel
 from scripts.bench.rows import OURS, Row, Sample, make_rows
+from scripts.bench.server import ROOT
 from scripts.bench.systems import KERNEL, PEER, Litecoind, System, Taeld
 from scripts.bench.workload import KEYS
 
@@ -84,6 +86,15 @@ class Conductor:
             say(f"{measure.__name__} …")
             curves.append(measure(Kit(ours, self._sizes, self._bases[OURS], self._scratch())))
         return curves
+
+    def stages(self) -> dict[str, float]:
+        """Microseconds of a replayed payment of taeld by stage, each stage alone."""
+        say("stages …")
+        command = [sys.executable, "-m", "scripts.bench.replay", "--runs", "1", "--json"]
+        command += ["--payments", str(self._sizes.payments)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+        found: dict[str, float] = json.loads(done.stdout)["stages_us"]
+        return found
 
     def _run(self, benchmark: Benchmark, run: int) -> list[Sample]:
         found: dict[str, dict[str, float]] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -31,6 +31,8 @@ class Result(msgspec.Struct, frozen=True):
     locks: int
     seconds: float
     rows: list[Row]
+    stages: dict[str, float] = {}
+    """Microseconds of a replayed payment, by stage; measured with the workload `replay`."""
     curves: list[Curve] = []
 
 
@@ -86,6 +88,11 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def _stage_table(stages: Mapping[str, float]) -> str:
+    rows = "\n".join(f"| {stage} | {us:.1f} |" for stage, us in stages.items())
+    return f"| stage of a replay, alone | µs a payment |\n| --- | --- |\n{rows}"
+
+
 def summary(result: Result) -> str:
     """What was measured where, and the table."""
     sizes = result.sizes
@@ -97,7 +104,8 @@ def summary(result: Result) -> str:
         f"the long history has {sizes.history:,} entries\n"
         f"{result.runs} alternating runs, {result.seconds:,.0f} s; median (range); ratios are of pairs "
         "in one run\n\n"
-        f"{table(result.rows)}\n\n{_generator(result.rows)}"
+        f"{table(result.rows)}{_generator(result.rows)}"
+        + (f"\n\n{_stage_table(result.stages)}" if result.stages else "")
         + (f"\n\n{show(result.curves)}" if result.curves else "")
     )
 
@@ -110,7 +118,8 @@ def _generator(rows: Sequence[Row]) -> str:
             title = row.quantity.title.partition(":")[0]
             for system, found in row.systems.items():
                 worst[system] = max(worst.get(system, (0.0, "")), (found.median, title))
-    return "The load generator computed at most " + "; ".join(
+    shares = "; ".join(
         f"{share:.0f} % of the time for {system} ({title})"
         for system, (share, title) in worst.items()
     )
+    return f"\n\nThe load generator computed at most {shares}" if shares else ""

@@ -1,9 +1,10 @@
-"""The ratios as a small picture: how many times better or worse than each peer, on a log scale."""
+"""The result as a small picture: how many times better or worse than each peer, on a log scale, and
+below it where the time of a replay goes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 from scripts.bench.rows import Quantity, Row
@@ -13,6 +14,7 @@ WIDTH, TITLE_WIDTH, LINE, TOP = 860, 330, 18, 48
 OCTAVES = 6
 """Shown to each side: 2⁶ times worse and better. What is beyond ends at the edge."""
 COLOURS = {PEER: "#4878a8", KERNEL: "#c8843c"}
+STAGE_COLOUR = "#5a8f5a"
 _TICKS = (1 / 64, 1 / 16, 1 / 4, 1, 4, 16, 64)
 
 
@@ -59,13 +61,28 @@ def _bars(rows: Sequence[Row]) -> Iterator[str]:
             line += 1
 
 
-def plot(rows: Sequence[Row]) -> str:
-    """An SVG of every row that has a ratio, percentiles left out."""
+def _stage_bars(stages: Mapping[str, float], top: int) -> Iterator[str]:
+    """A bar for each stage, to the scale of the longest."""
+    yield f'<text x="8" y="{top}">Where the time of a replay goes: µs a payment, each stage alone</text>'
+    room = WIDTH - TITLE_WIDTH - 60
+    for number, (stage, us) in enumerate(stages.items()):
+        y, width = top + 8 + number * LINE, us / max(stages.values()) * room
+        yield (
+            f'<text x="{TITLE_WIDTH - 8}" y="{y + 11}" text-anchor="end">{escape(stage)}</text>'
+            f'<rect x="{TITLE_WIDTH}" y="{y + 2}" width="{max(1.0, width):.1f}" height="11" '
+            f'fill="{STAGE_COLOUR}"/>'
+            f'<text x="{TITLE_WIDTH + width + 4:.1f}" y="{y + 11}">{us:.1f}</text>'
+        )
+
+
+def plot(rows: Sequence[Row], stages: Mapping[str, float]) -> str:
+    """An SVG of every row that has a ratio, percentiles left out, and of the stages."""
     shown = [
         row for row in rows
         if row.ratios and not row.quantity.key.endswith(("_p50", "_p99", "_busy"))
     ]  # fmt: skip
-    height = TOP + LINE * sum(len(row.ratios) for row in shown) + 12
+    ratios_end = TOP + LINE * sum(len(row.ratios) for row in shown) + 12
+    height = ratios_end + (LINE * (len(stages) + 2) if stages else 0)
     legend = " ".join(
         f'<tspan fill="{colour}" font-weight="bold">■ {name}</tspan>'
         for name, colour in COLOURS.items()
@@ -76,8 +93,9 @@ def plot(rows: Sequence[Row]) -> str:
             f'viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="11">',
             '<rect width="100%" height="100%" fill="white"/>',
             f'<text x="8" y="16">How many times better taeld is than {legend}; red: the goal</text>',
-            *_ticks(height),
+            *_ticks(ratios_end),
             *_bars(shown),
+            *(_stage_bars(stages, ratios_end + LINE) if stages else ()),
             "</svg>\n",
         )
     )
