@@ -105,7 +105,7 @@ def _options(function: Any) -> Any:
             ),
             click.option(
                 "--verify-processes", type=int, metavar="N",
-                help="Processes that check signatures. [one for each core]",
+                help="Processes that check signatures beside the node. [one less than cores]",
             ),
             click.option(
                 "--reindex", is_flag=True, default=None,

@@ -165,7 +165,7 @@ class Node:
         self.store = self._open_store()
         self._closers.append(self._close_store)
         processes = settings.config.verify_processes
-        self.verifier = Verifier((os.cpu_count() or 1) if processes < 0 else processes)
+        self.verifier = Verifier((os.cpu_count() or 1) - 1 if processes < 0 else processes)
         self._closers.append(self.verifier.close)
         policy = Policy(
             min_fee_rate=settings.config.min_fee_rate,

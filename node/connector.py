@@ -94,6 +94,7 @@ class Connector:
             while (checks := connection.step(SLICE_COST)) is not None:
                 await signatures.add(checks)
                 await pause()
+            await signatures.finish()
         except Missing as missing:
             # Gone, or there under another lock: the two mistakes have different names.
             spent = missing.data[0]

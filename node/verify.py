@@ -1,4 +1,4 @@
-"""Signatures, checked in bulk by processes and remembered.
+"""Signatures, checked in bulk by processes and by whoever waits for them, and remembered.
 
 What was verified is remembered by its whole triple (key, digest, signature), never by txid: a block
 may carry a known txid with another witness.
@@ -11,7 +11,8 @@ import logging
 import os
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from consensus.keys import SigCheck, are_signed
 from node.verify_worker import COUNT_BYTES
@@ -23,7 +24,9 @@ REMEMBERED_MAX = 100_000
 BATCH = 256
 """Signatures sent to a process at once: long enough to pay for the way, short enough to share."""
 INLINE_MAX = 16
-"""With so few the way to another process takes longer than the work."""
+"""With so few the way to another process takes longer than the work, which is half a millisecond."""
+ASKED_MAX = 2
+"""Batches that a process has at once, so that it need not wait for the next one."""
 
 
 class Remembered:
@@ -44,12 +47,24 @@ class Remembered:
             self._old, self._new = self._new, set()
 
 
+class _Batch(NamedTuple):
+    """Signatures, and whether all of them hold."""
+
+    checks: Sequence[SigCheck]
+    verdict: asyncio.Future[bool]
+
+    def settle(self, verdict: bool) -> None:
+        if not self.verdict.done():  # whoever waited may have given up
+            self.verdict.set_result(verdict)
+
+
 class _Worker:
     """One process and what it was asked."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, on_answer: Callable[[], None]) -> None:
         self._process = process
-        self._asked: deque[tuple[Sequence[SigCheck], asyncio.Future[bool]]] = deque()
+        self._on_answer = on_answer
+        self._asked: deque[_Batch] = deque()
         self._reader = asyncio.create_task(self._read())
         self.is_alive = True
 
@@ -57,28 +72,24 @@ class _Worker:
     def load(self) -> int:
         return len(self._asked)
 
-    def ask(self, checks: Sequence[SigCheck], answer: asyncio.Future[bool]) -> None:
-        self._asked.append((checks, answer))
+    def ask(self, batch: _Batch) -> None:
+        self._asked.append(batch)
         assert self._process.stdin is not None
-        self._process.stdin.write(len(checks).to_bytes(COUNT_BYTES, "big") + b"".join(checks))
+        count = len(batch.checks).to_bytes(COUNT_BYTES, "big")
+        self._process.stdin.write(count + b"".join(batch.checks))
 
     async def _read(self) -> None:
         assert self._process.stdout is not None
         while answers := await self._process.stdout.read(4096):
             for answer in answers:
-                self._answer(answer == 1)
+                self._asked.popleft().settle(answer == 1)
+            self._on_answer()
         self.is_alive = False
         if self._asked:
             log.warning("a signature process ended; its work is done here")
         while self._asked:
-            self._answer(are_signed(self._asked[0][0]))
-            # There may be thousands, and others wait for their turn.
-            await asyncio.sleep(0)
-
-    def _answer(self, verdict: bool) -> None:
-        _, future = self._asked.popleft()
-        if not future.done():
-            future.set_result(verdict)
+            await _check_here(self._asked[0])
+            self._asked.popleft()
 
     async def close(self) -> None:
         assert self._process.stdin is not None
@@ -87,13 +98,28 @@ class _Worker:
         await self._reader
 
 
+async def _check_here(batch: _Batch) -> None:
+    """Check a batch in this process, so much at a time that others get their turn."""
+    for start in range(0, len(batch.checks), INLINE_MAX):
+        if not are_signed(batch.checks[start : start + INLINE_MAX]):
+            batch.settle(False)
+            return
+        await asyncio.sleep(0)
+    batch.settle(True)
+
+
 class Verifier:
-    """Checks signatures: a few at once here, many in processes that start when they are needed."""
+    """Checks signatures: a few at once here, many in processes that start when they are needed.
+
+    Whoever waits for a verdict checks batches itself meanwhile: with a process less than cores, none
+    of them takes a core from this one, and none is idle.
+    """
 
     def __init__(self, process_count: int) -> None:
-        """With no processes everything is checked inline."""
+        """With no processes everything is checked here."""
         self._process_count = process_count
         self._workers: list[_Worker] = []
+        self._waiting: deque[_Batch] = deque()
         self._starting = asyncio.Lock()
         self._remembered = Remembered()
         self._is_closed = False
@@ -112,28 +138,53 @@ class Verifier:
         return VerifyBatch(self, self._remembered)
 
     async def send(self, checks: Sequence[SigCheck]) -> asyncio.Future[bool]:
-        """Have a process check `checks`; the result tells."""
-        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        workers = await self._running()
-        if workers:
-            min(workers, key=lambda worker: worker.load).ask(checks, answer)
-        else:
-            answer.set_result(are_signed(checks))
-        return answer
+        """Have `checks` checked, by a process or by whoever waits for it; the result tells."""
+        batch = _Batch(checks, asyncio.get_running_loop().create_future())
+        self._waiting.append(batch)
+        await self._start_processes()
+        self._feed()
+        return batch.verdict
 
-    async def _running(self) -> Sequence[_Worker]:
-        """Processes to ask, started if need be. None once this is closed."""
+    @property
+    def waiting_count(self) -> int:
+        """Batches that nobody has begun to check."""
+        return len(self._waiting)
+
+    def _feed(self) -> None:
+        """Give each process something to do."""
+        alive = [worker for worker in self._workers if worker.is_alive]
+        while alive and self._waiting:
+            worker = min(alive, key=lambda worker: worker.load)
+            if worker.load >= ASKED_MAX:
+                break
+            worker.ask(self._waiting.popleft())
+
+    async def wait(self, verdict: asyncio.Future[bool]) -> bool:
+        """The verdict; until it is known, this checks what no process has begun with."""
+        while not verdict.done():
+            if self._waiting:
+                batch = self._waiting.popleft()
+                try:
+                    await _check_here(batch)
+                except asyncio.CancelledError:
+                    self._waiting.appendleft(batch)  # others may wait for it too
+                    raise
+            else:
+                await asyncio.wait([verdict])
+        return verdict.result()
+
+    async def _start_processes(self) -> None:
+        """Start those that are missing. None once this is closed."""
         async with self._starting:
             self._workers = [worker for worker in self._workers if worker.is_alive]
             while len(self._workers) < self._process_count and not self._is_closed:
                 try:
-                    self._workers.append(_Worker(await _start_process()))
+                    self._workers.append(_Worker(await _start_process(), self._feed))
                 except OSError as error:
                     if not self._cannot_start:
                         log.warning("cannot start a signature process: %s", error.strerror)
                     self._cannot_start = True
                     break
-            return () if self._is_closed else self._workers
 
     async def close(self) -> None:
         self._is_closed = True
@@ -173,13 +224,22 @@ class VerifyBatch:
     async def add(self, checks: Sequence[SigCheck]) -> None:
         self._waiting += self._remembered.unknown(checks)
         if len(self._waiting) >= BATCH:
-            self._answers.append(await self._verifier.send(self._waiting))
-            self._waiting = []
+            await self._send()
+
+    async def finish(self) -> None:
+        """No more will be added. Sent only when the verdict is asked for, the last signatures would
+        stand behind those of the blocks that were added meanwhile."""
+        if len(self._waiting) > INLINE_MAX:
+            await self._send()
+
+    async def _send(self) -> None:
+        self._answers.append(await self._verifier.send(self._waiting))
+        self._waiting = []
 
     async def verdict(self) -> bool:
         """Whether every signature holds."""
-        if len(self._waiting) > INLINE_MAX:
-            self._answers.append(await self._verifier.send(self._waiting))
-        elif not are_signed(self._waiting):
+        await self.finish()
+        if not are_signed(self._waiting):
             return False
-        return all([await answer for answer in self._answers])
+        # All of them: what nobody waits for would be checked all the same, and later.
+        return all([await self._verifier.wait(answer) for answer in self._answers])

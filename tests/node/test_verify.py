@@ -114,6 +114,34 @@ def test_several_blocks_at_once_get_each_its_own_answer() -> None:
     with_verifier(scenario)
 
 
+def test_who_waits_for_one_block_does_not_wait_for_those_that_came_after() -> None:
+    async def scenario(verifier: Verifier) -> None:
+        first, second = verifier.batch(), verifier.batch()
+        await first.add(GOOD[:200])
+        await first.finish()
+        for start in range(0, len(GOOD), 300):
+            await second.add(GOOD[start : start + 300])
+        assert await first.verdict()
+        assert verifier.waiting_count > 0
+        assert await second.verdict()
+        assert verifier.waiting_count == 0
+
+    with_verifier(scenario, 0)
+
+
+def test_a_wait_that_is_given_up_leaves_its_work_to_others() -> None:
+    async def scenario(verifier: Verifier) -> None:
+        batch = verifier.batch()
+        await batch.add([*GOOD[:-1], spoiled(GOOD[-1], 2)])
+        given_up = asyncio.create_task(batch.verdict())
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.wait([given_up])
+        assert not await batch.verdict()
+
+    with_verifier(scenario, 0)
+
+
 def test_processes_that_are_killed_on_the_way_change_no_answer() -> None:
     before = children()
 
