@@ -319,3 +319,13 @@ def test_labels_of_payment_and_of_address_stand_in_the_history(
     assert alice.json("history")["transactions"][0]["label"] == "shoes"
     assert bob.json("history")["transactions"][0]["label"] == "order 7"
     assert "order 7" in bob.run("history")
+
+
+@pytest.mark.parametrize("memo", [r"\[/]", r"\[bold]x", r"\\[/]", "[/]", ":smile:", "end\\"])
+def test_memo_that_looks_like_markup_is_shown_as_it_is(
+    node: ToyNode, alice: Tael, bob: Tael, memo: str
+) -> None:
+    address = bob.json("address")["address"]
+    assert memo in alice.run("send", address, "1", "--memo", memo, "--yes")
+    node.mine()
+    assert memo in bob.run("history")

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from consensus.hashes import to_text
 from wallet.amounts import display_amount, format_amount
@@ -48,13 +49,9 @@ class Output:
                 overflow="ignore",
             )  # fmt: skip
         for row in rows:
-            table.add_row(*[_plain(cell) for cell in row])
+            # Labels, memos and names are other people's words: never text with markup in it.
+            table.add_row(*[Text(printable(cell)) for cell in row])
         self._console.print(table)
-
-
-def _plain(text: str) -> str:
-    """Printable text without rich's markup: labels and memos are other people's words."""
-    return printable(text).replace("[", r"\[")
 
 
 def amount_data(units: int, decimals: int) -> dict[str, Any]:
