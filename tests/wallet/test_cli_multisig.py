@@ -269,6 +269,20 @@ def test_cosigner_without_a_node_signs(
     assert second.json("multisig", "sign", file, "--yes", *offline)["complete"] is True
 
 
+def test_cosigner_without_a_node_takes_no_asset_for_native_coins(
+    node: ToyNode, board: tuple[Tael, Tael, Tael], alice: Tael, bob: Tael
+) -> None:
+    first, second, _ = board
+    shared = first.json("multisig", "address", "board")["address"]
+    asset = alice.json("issue", "GOLD", "777", "--to", shared, "--yes")["asset"]
+    node.mine()
+    file = propose(first, "p.json", bob.json("address")["address"], "7", "--asset", asset)
+    result = second.invoke("multisig", "show", file, options={"--rpc": "http://127.0.0.1:1"})
+    assert result.exit_code == 0, result.output
+    spent = [line for line in result.stdout.splitlines() if line.startswith("  From ")]
+    assert len([line for line in spent if line.endswith(f": 777 {asset[:8]}…")]) == 1, spent
+
+
 def test_history_tells_own_coins_and_shared_ones_apart(
     node: ToyNode, board: tuple[Tael, Tael, Tael]
 ) -> None:

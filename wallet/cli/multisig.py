@@ -15,7 +15,7 @@ from consensus.tx_rules import check_tx
 from wallet.answers import ChainInfo, native_info, next_context
 from wallet.book import Sent, SharedLock, SpentCoin
 from wallet.cli.app import App, Wallet
-from wallet.cli.assets_of import Assets, asset_infos
+from wallet.cli.assets_of import Assets, asset_infos, described
 from wallet.cli.options import Group
 from wallet.cli.output import amount_data, amount_text
 from wallet.cli.send import pairs, payments_of, with_expiry
@@ -233,7 +233,7 @@ def _print_partial(app: App, wallet: Wallet, partial: Partial, infos: Assets, pa
     for entry in partial.inputs:
         shared = known.get(entry.coin.lock)
         owner = f"shared lock {shared.name!r}" if shared else "NOT A SHARED LOCK OF THIS WALLET"
-        amount = amount_text(entry.coin.amount, infos.get(entry.coin.asset, infos[NATIVE]))
+        amount = amount_text(entry.coin.amount, described(entry.coin.asset, infos))
         app.out.line(f"  From {wallet.keyring.address(entry.coin.lock)} ({owner}): {amount}")
     app.out.table(("  To", ">Amount", "Memo"), output_rows(app, partial.body.outputs, back, infos))
     if partial.body.issuances:
