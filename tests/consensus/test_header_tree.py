@@ -179,6 +179,22 @@ def test_blocks_that_come_after_their_headers_link_in_any_order(
             assert node.linked == all(before in stored for before in ancestors(node))
 
 
+def test_of_two_better_chains_of_equal_work_the_one_complete_first_is_followed() -> None:
+    for first in (0, 1):
+        tree, tip = tree_of(REGTEST)
+        chains = []
+        for number in range(2):
+            parent = tree.add(child_of(tip, tree, root=bytes((number,)) * 32), NEVER)
+            chains.append((parent, tree.add(child_of(parent, tree), NEVER)))
+        winner, other = chains[first], chains[1 - first]
+        # Its last block comes before all others, and counts for nothing until the first is there.
+        for node in (other[1], *winner, other[0]):
+            tree.mark_stored(node)
+        assert winner[1].work == other[1].work
+        assert other[1].linked
+        assert tree.best_linked(tip) is winner[1]
+
+
 @given(trees, st.data())
 @settings(max_examples=60)
 def test_nothing_that_builds_on_an_invalid_block_is_followed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 
 import msgspec
 
@@ -69,6 +70,40 @@ def test_who_misbehaves_is_not_let_in_again_and_others_are() -> None:
         await other.say(hello_of(node))
         await until(lambda: len(hub.peers()) == 1)
         await hub.close()
+
+    asyncio.run(scenario())
+
+
+class DeafWire(MemoryWire):
+    """One end of a connection whose other end takes the greeting and nothing more."""
+
+    has_greeted = False
+
+    async def send(self, frame: bytes) -> None:
+        if self.has_greeted:
+            await asyncio.Event().wait()
+        self.has_greeted = True
+        await super().send(frame)
+
+
+def test_what_is_queued_for_a_peer_that_takes_nothing_is_bounded() -> None:
+    async def scenario() -> None:
+        world: dict[Endpoint, Accept] = {}
+        config = msgspec.structs.replace(QUICK, send_queue_bytes_max=300)
+        node, hub = make_hub(world, config=config)
+        await hub.start()
+        near, far = MemoryWire(THERE, HERE), DeafWire(HERE, THERE)
+        near.other, far.other = far, near
+        serving = asyncio.ensure_future(world[HERE](far))
+        await near.say(hello_of(node))
+        await until(lambda: len(hub.peers()) == 1)
+        with suppress(ConnectionError):
+            for number in range(50):
+                await near.say(Ping(1 << 32 | number))
+        await until(lambda: not hub.peers())
+        assert near.farewell == "slow"
+        await hub.close()
+        await serving
 
     asyncio.run(scenario())
 

@@ -42,6 +42,11 @@ def test_a_block_with_an_expired_transaction_is_to_blame_though_the_transaction_
     assert is_to_blame(Fault.INVALID_BLOCK, Invalid(Rule.TX_EXPIRED))
 
 
+def test_a_reissue_that_a_block_has_made_too_much_is_nobodys_fault() -> None:
+    assert not is_to_blame(Fault.INVALID_TX, Invalid(Rule.ASSET_SUPPLY))
+    assert is_to_blame(Fault.INVALID_BLOCK, Invalid(Rule.ASSET_SUPPLY))
+
+
 def test_one_bad_transaction_costs_an_incoming_peer_its_place_and_others_not() -> None:
     assert score_of(Fault.INVALID_TX, ConnectionType.INBOUND) >= SCORE_MAX
     assert score_of(Fault.INVALID_TX, ConnectionType.OUTBOUND) < SCORE_MAX
