@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from node.blockfiles import RecordFiles
 from tests.support.chain import ToyChain, blocks_of, digest_of
-from tests.support.daemon import Daemon, wait_for
+from tests.support.daemon import Daemon, feed, running, wait_for
 
 BLOCKS = 4_000
 
@@ -43,3 +44,20 @@ def test_signal_during_the_start_ends_a_node_that_starts_again_unharmed(
     finally:
         if node.is_running:
             node.kill()
+
+
+def test_node_that_cannot_write_its_last_state_does_not_end_as_if_it_had(
+    chain: ToyChain, tmp_path: Path
+) -> None:
+    blocks = blocks_of(chain)[:5]
+    node = Daemon(tmp_path / "node")
+    with running(node):
+        feed(node, blocks)
+        # From here on every file of the process is full.
+        resource.prlimit(node.pid, resource.RLIMIT_FSIZE, (1, 1))
+        assert node.stop() == 1, node.log
+        assert "File too large" in node.log[-1], node.log
+        assert node.log[-1].startswith("taeld: "), node.log
+        assert not any("Traceback" in line for line in node.log), node.log
+        node.start()
+        assert node.tip == blocks[-1].header.hash[::-1].hex()
