@@ -10,12 +10,26 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from consensus.address import encode_address
+from consensus.codec import encode
 from consensus.locks import key_lock, lock_hash
 from consensus.params import COIN
-from consensus.tx import NATIVE, Body, Coin, Height, Key, Threshold, TxOut, outpoint
+from consensus.tx import (
+    NATIVE,
+    Body,
+    Coin,
+    Height,
+    Key,
+    Path,
+    Sha256,
+    Threshold,
+    TxOut,
+    Witness,
+    outpoint,
+)
 from tests.support.chain import ALICE, BOB, CAROL
 from wallet.errors import WalletError
-from wallet.message import sign_message, verify_message
+from wallet.message import message_digest, sign_message, verify_message
 from wallet.partial import Partial, decode_partial, encode_partial
 from wallet.sign import Spendable, sign_inputs
 
@@ -103,3 +117,12 @@ def test_signature_of_a_message_with_a_changed_byte_does_not_verify(at: int, fli
 def test_signature_of_another_lock_does_not_verify() -> None:
     assert verify_message(ADDRESS, ALICE.lock, "text", MESSAGE)
     assert not verify_message(ADDRESS, key_lock(BOB.pubkey), "text", MESSAGE)
+
+
+def test_signature_that_shows_a_hash_lock_proves_nothing() -> None:
+    lock = Threshold(2, (Key(ALICE.pubkey), Sha256(b"\x33" * 32)))
+    address = encode_address("rtael", lock_hash(lock))
+    item = b"\x01" + ALICE.sign(message_digest(address, Path(b"\x00"), "text"))
+    for items in ((item,), (item, bytes(32))):
+        signature = base64.b64encode(encode(Witness(lock, items))).decode()
+        assert not verify_message(address, lock_hash(lock), "text", signature)
