@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -309,7 +310,10 @@ def children() -> set[int]:
     """Ids of the worker processes that this process started and that have not ended."""
     found = set()
     for task in Path("/proc/self/task").iterdir():
-        for pid in (task / "children").read_text().split():
-            if b"miner_worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.add(int(pid))
+        # A thread or a process may end between being listed and being looked at.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for pid in (task / "children").read_text().split():
+                with suppress(FileNotFoundError, ProcessLookupError):
+                    if b"miner_worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                        found.add(int(pid))
     return found
