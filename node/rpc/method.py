@@ -26,7 +26,7 @@ class Method(msgspec.Struct, frozen=True):
 
     name: str
     function: Callable[..., object]
-    """Called with the node and the parameters; returns a `Json` value, or an awaitable of one."""
+    """Called with the node and the parameters; returns a `Json` value, or a coroutine of one."""
     role: Role
     """The least role that may call it."""
     category: str
