@@ -212,7 +212,7 @@ class Node:
             ) from None
         self._closers.append(self._remove_cookie)
         dispatcher: Dispatcher[ports.Node] = Dispatcher(METHODS, settings.params)
-        server = RpcServer(dispatcher, users, settings.config.rpc_host)
+        server = RpcServer(dispatcher, users, time.time, settings.config.rpc_host)
         await _listen("rpc", settings.rpc, server.start(*settings.rpc))
         self._rpc = _Rpc(dispatcher, server)
         log.info("JSON-RPC at http://%s", settings.rpc._replace(port=server.port))

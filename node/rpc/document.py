@@ -10,9 +10,9 @@ from node.rpc.auth import CREDENTIALS_LENGTH_MAX
 from node.rpc.dispatch import ANSWER_BYTES_MAX, BATCH_MAX
 from node.rpc.errors import MEANINGS
 from node.rpc.json import DEPTH_MAX
+from node.rpc.limits import Limits
 from node.rpc.method import Method, Role, show_default
 from node.rpc.methods import METHODS
-from node.rpc.server import Limits
 
 _LIMITS = Limits()
 

@@ -3,7 +3,8 @@
 A browser on the operator's machine can be made to send requests here by any page it shows. So a
 request with an Origin is refused, a Host must be an IP address, `localhost` or a configured name (a
 page whose own name was pointed at 127.0.0.1 would send its name), the type of the body must be JSON
-or unsaid, and there is no CORS header. All of that is checked before the credentials are.
+or unsaid, and there is no CORS header. All of that is checked before the credentials are. What was let
+in is remembered by its head, and goes a shorter way next time (`node.rpc.connection`).
 """
 
 from __future__ import annotations
@@ -12,21 +13,29 @@ import asyncio
 import ipaddress
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
-import msgspec
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from node.rpc.auth import Authenticator, User
+from node.rpc.connection import RESTS, Connection, Desk, LongWay
 from node.rpc.dispatch import Dispatcher, Reply
+from node.rpc.heads import SERVER_NAME
+from node.rpc.limits import Limits
 
 _log = logging.getLogger(__name__)
 _PATH = re.compile(r"/(wallet/[^/]*)?")
 _TYPES = frozenset({"", "application/json", "application/json-rpc"})
-_SERVER_NAME = "tael"
+_UNUSUAL = ("Transfer-Encoding", "Expect", "Upgrade")
+"""Headers of which more follows than an answer."""
+NEVER_S = 365 * 86_400.0
+"""aiohttp does not see what goes the short way, so it must not tell who rests."""
+CLOSING_S = 2.0
+"""Time for what is being answered to end when the server is closed."""
 
 
 @lru_cache(64)
@@ -45,28 +54,6 @@ def _is_ip_address(name: str) -> bool:
     return True
 
 
-class Limits(msgspec.Struct, frozen=True):
-    """How much the server takes on."""
-
-    body_bytes: int = 16 << 20
-    """A request. The largest block in hex takes half of it."""
-    connections: int = 256
-    calls: int = 32
-    """Requests worked on at once."""
-    first_request_s: float = 30
-    """Time from the connection to the end of the first request's headers."""
-    body_s: float = 60
-    """Time for the body to arrive."""
-    send_s: float = 60
-    """Time for the client to take the answer."""
-    idle_s: float = 120
-    """Time that a connection may rest between requests."""
-    failure_delay_s: float = 0.25
-    """Time before a wrong password is answered."""
-    failures_waiting: int = 32
-    """Wrong passwords whose answer is delayed at once; more are answered 429 at once."""
-
-
 class _Refused(Exception):
     """An answer without a call."""
 
@@ -81,19 +68,19 @@ class RpcServer:
     """Serves a dispatcher over HTTP."""
 
     def __init__(
-        self, dispatcher: Dispatcher[Any], users: Iterable[User],
+        self, dispatcher: Dispatcher[Any], users: Iterable[User], clock: Callable[[], float],
         hosts: Iterable[str] = (), limits: Limits | None = None,
     ) -> None:  # fmt: skip
-        """`hosts` are further names by which clients may call this machine."""
+        """`clock` gives seconds since 1970; `hosts` are further names by which clients may call
+        this machine."""
         self._dispatcher = dispatcher
         self._users = Authenticator(users)
         self._hosts = {"localhost", *(host.lower() for host in hosts)}
         self._limits = limits or Limits()
         self._http: web.Server | None = None
         self._listener: asyncio.Server | None = None
-        self._silent: dict[object, asyncio.TimerHandle] = {}
-        """Connections that have not sent a request yet, with what ends them."""
-        self._calls = 0
+        self._looking: asyncio.TimerHandle | None = None
+        self._desk = Desk(dispatcher, self._limits, clock, self._long_way)
         self._failures_waiting = 0
         self._failures = 0
         self.port = 0
@@ -101,68 +88,87 @@ class RpcServer:
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Listen; `port` 0 takes a free one. Raises: OSError (the port is taken)."""
         self._http = web.Server(
-            self._handle, access_log=None, keepalive_timeout=self._limits.idle_s,
-            lingering_time=2,
+            self._handle, access_log=None, keepalive_timeout=NEVER_S, lingering_time=2,
             auto_decompress=False,  # a few bytes could grow to gigabytes
         )  # fmt: skip
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(self._connect, host, port, backlog=128)
         self.port = self._listener.sockets[0].getsockname()[1]
+        self._look()
 
     async def close(self) -> None:
         """Stop listening, and let what is being answered end for a moment."""
         if self._listener is not None:
             self._listener.close()
-        for timer in self._silent.values():
-            timer.cancel()
-        self._silent.clear()
+        if self._looking is not None:
+            self._looking.cancel()
         if self._http is not None:
             self._http.pre_shutdown()
-            await self._http.shutdown(timeout=2)
+            ending = [connection.finish() for connection in self._desk.connections]
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSING_S):
+                    await asyncio.gather(*ending)
+            await self._http.shutdown(timeout=CLOSING_S)
+        for connection in tuple(self._desk.connections):
+            connection.close()
+
+    def _look(self) -> None:
+        """Close connections that rest too long."""
+        for connection in tuple(self._desk.connections):
+            connection.look()
+        pause_s = self._limits.idle_s / (RESTS - 1)
+        self._looking = asyncio.get_running_loop().call_later(pause_s, self._look)
 
     def _connect(self) -> asyncio.Protocol:
-        assert self._http is not None
-        if len(self._http.connections) >= self._limits.connections:
+        if len(self._desk.connections) >= self._limits.connections:
             return _Closed()
-        protocol = self._http()
+        return Connection(self._desk)
 
-        def end() -> None:
-            del self._silent[protocol]
-            protocol.force_close()
-
-        loop = asyncio.get_running_loop()
-        self._silent[protocol] = loop.call_later(self._limits.first_request_s, end)
-        return protocol
+    def _long_way(self) -> LongWay:
+        assert self._http is not None
+        return self._http()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        timer = self._silent.pop(request.protocol, None)
-        if timer is not None:
-            timer.cancel()
+        connection = self._desk.by_long_way[request.protocol]
+        connection.begin_request()
         try:
-            return await self._serve(request)
+            return await self._serve(request, connection)
         except _Refused as refused:
-            headers = {"Server": _SERVER_NAME, **refused.headers}
+            headers = {"Server": SERVER_NAME, **refused.headers}
             response = web.Response(status=refused.status, text=refused.reason, headers=headers)
             response.force_close()
             return response
+        finally:
+            connection.end_request()
 
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _serve(
+        self, request: web.BaseRequest, connection: Connection
+    ) -> web.StreamResponse:  # fmt: skip
         self._check_form(request)
         user = self._users.check(request.headers.get("Authorization"))
         if user is None:
             await self._fail(request)
-        if self._calls >= self._limits.calls:
+        if self._desk.is_busy:
             raise _Refused(503, "too many calls at once", **{"Retry-After": "1"})
-        self._calls += 1
+        self._desk.calls += 1
         try:
             reply = await self._dispatcher.answer(await self._read(request), user.role)
-            return await self._send(request, reply)
+            response = await self._send(request, reply)
         finally:
-            self._calls -= 1
+            self._desk.calls -= 1
+        length = request.content_length
+        if length is not None and self._is_plain(request):
+            connection.let_in(user.role, length)
+        return response
+
+    def _is_plain(self, request: web.BaseRequest) -> bool:
+        """Whether all there is to know of such a request stands in its head."""
+        is_usual = request.version == HttpVersion11 and request.keep_alive
+        return is_usual and not any(name in request.headers for name in _UNUSUAL)
 
     async def _send(self, request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
         """Send the answer here, under a deadline: one that nobody reads would stay in memory."""
-        response = web.Response(status=reply.status, headers={"Server": _SERVER_NAME})
+        response = web.Response(status=reply.status, headers={"Server": SERVER_NAME})
         if reply.status != HTTPStatus.NO_CONTENT:
             response.body = reply.body
             response.content_type = "application/json"
@@ -218,6 +224,10 @@ class RpcServer:
         limit = self._limits.body_bytes
         if (request.content_length or 0) > limit:
             raise _Refused(413, f"a request has at most {limit} bytes")
+        is_asking = request.headers.get("Expect", "").lower() == "100-continue"
+        if is_asking and request.version == HttpVersion11 and request.transport is not None:
+            # curl asks before it sends a long body, and waits a second if it hears nothing.
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if request.content_length is not None and request.content.is_eof():
             # As nearly always: it came with the headers.
             return request.content.read_nowait()
@@ -237,5 +247,4 @@ class _Closed(asyncio.Protocol):
     """A connection too many: closed before anything is read."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.abort()
+        cast(asyncio.Transport, transport).abort()
