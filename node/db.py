@@ -18,6 +18,9 @@ T = TypeVar("T")
 _REMEDY_DAMAGED = "start once with --reindex to rebuild the database from the block files"
 _REMEDY_FULL = "make room on the disk and start again; nothing that was confirmed is lost"
 
+_BEHIND_ALL = b"\xff"
+"""No key begins with it."""
+
 _OPTIONS = {
     "create_if_missing": True,
     "paranoid_checks": True,
@@ -59,14 +62,14 @@ class View:
         try:
             value: bytes | None = self._get(key, verify_checksums=True)
         except (plyvel.Error, OSError) as error:
-            raise _failure("reading", error) from None
+            raise _failure("reading the database", error) from None
         return value
 
     def scan(self, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Rows whose key begins with `prefix`, in order; with `after`, those beyond that key."""
         start = max(prefix, after)
         rows = _guarded(
-            "reading",
+            "reading the database",
             lambda: self._snapshot.iterator(
                 start=start,
                 stop=_end_of(prefix),
@@ -77,7 +80,7 @@ class View:
         try:
             yield from rows
         except (plyvel.Error, OSError) as error:
-            raise _failure("reading", error) from None
+            raise _failure("reading the database", error) from None
         finally:
             rows.close()
 
@@ -120,6 +123,14 @@ class Database:
                         put(key, value)
 
         _guarded("writing", write)
+
+    def empty_log(self) -> None:
+        """Move what LevelDB has in its log and in memory to a table, before an orderly end.
+
+        Else it reads the log again at the next start, before anything can be answered: 0.2 s for 17 MB.
+        """
+        # Of a range without rows nothing else is compacted, but the log is emptied first.
+        self._db.compact_range(start=_BEHIND_ALL, stop=_BEHIND_ALL)
 
     def close(self) -> None:
         self._db.close()

@@ -351,6 +351,7 @@ class Store:
 
     def close(self) -> None:
         self._view.close()
+        self._database.empty_log()
         self._database.close()
         self.blocks.close()
         self.undo.close()

@@ -126,6 +126,24 @@ def test_a_table_that_is_cut_off_or_missing_is_refused(tables: Path, tmp_path: P
         assert "--reindex" in caught.value.remedy
 
 
+def test_an_emptied_log_has_nothing_left_to_read_at_the_next_start(
+    log_only: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "copy"
+    shutil.copytree(log_only, path)
+    assert log_bytes(path) > 100_000
+    for _ in range(2):  # the second time there is nothing to move
+        database = Database(path)
+        database.empty_log()
+        database.close()
+        assert log_bytes(path) == 0
+    assert rows_of(path) == ROWS
+
+
+def log_bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.glob("*.log"))
+
+
 def test_a_batch_whose_rows_cannot_all_be_made_writes_none(tmp_path: Path) -> None:
     database = Database(tmp_path)
 
