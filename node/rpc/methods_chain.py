@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import Annotated
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Annotated, Any
 
 from consensus.block import decode_parts
 from consensus.hashes import HASH_BYTES, BlockHash, Txid, from_text, to_text
 from consensus.header_tree import HeaderNode, Status
 from consensus.params import NETWORKS, UINT32_MAX, Params
 from consensus.tx import NATIVE, Coin, Tx, identify, outpoint
+from node.rpc.briefs import Brief, make_brief
 from node.rpc.errors import Code, RpcError
 from node.rpc.json import Json, amount, fragment
 from node.rpc.params import Also, Bounds, HashOrHeight, Verbosity
@@ -135,32 +136,41 @@ def getblockheader(node: Node, blockhash: BlockHash, verbose: bool = True) -> Js
     return show_header(node.ledger, at) if verbose else at.header.raw.hex()
 
 
-async def getblock(
+def getblock(
     node: Node,
     blockhash: BlockHash,
     verbosity: Annotated[Verbosity, Also("verbose")] = Verbosity.BRIEF,
-) -> Json:
+) -> Json | Coroutine[Any, Any, Json]:
     """A block: with `verbosity` 0 in hex, with 1 its txids, with 2 its transactions.
 
     With 2, each transaction has its fee, and each input has the coin it spends as `prevout`.
     """
     at = find_node(node, blockhash)
-    raw = read_raw(node, at)
     if verbosity is Verbosity.HEX:
-        return raw.hex()
-    undo = node.ledger.read_undo(at) if verbosity is Verbosity.FULL else None
+        return read_raw(node, at).hex()
+    brief = node.briefs.get(at.hash)
+    if verbosity is Verbosity.FULL or brief is None:
+        return _read_block(node, at, verbosity)
+    return _show_block(node, at, brief, brief.txids)
+
+
+async def _read_block(node: Node, at: HeaderNode, verbosity: Verbosity) -> Json:
+    raw = read_raw(node, at)
+    brief = await make_brief(raw)
+    node.briefs.add(at.hash, brief)
+    if verbosity is Verbosity.BRIEF:
+        return _show_block(node, at, brief, brief.txids)
+    undo = node.ledger.read_undo(at)
     txs: list[Json] = []
-    cost = 0
     async for tx in read_txs(raw):
-        cost += cost_of_tx(tx)
-        if verbosity is Verbosity.BRIEF:
-            txs.append(to_text(tx.txid))
-            continue
         coins = undo[len(txs) - 1] if undo is not None and txs else None
         txs.append(fragment(show_tx(tx, node.ledger.params, coins)))
-    shown = show_header(node.ledger, at)
-    sizes = {"size": len(raw), "strippedsize": len(raw), "weight": WEIGHT_PER_COST * cost}
-    return shown | sizes | {"cost": cost, "tx": txs}
+    return _show_block(node, at, brief, txs)
+
+
+def _show_block(node: Node, at: HeaderNode, brief: Brief, txs: Json) -> Json:
+    sizes = {"size": brief.size, "strippedsize": brief.size, "weight": WEIGHT_PER_COST * brief.cost}
+    return show_header(node.ledger, at) | sizes | {"cost": brief.cost, "tx": txs}
 
 
 def getchaintips(node: Node) -> Json:

@@ -10,6 +10,7 @@ import msgspec
 
 from node.ledger import Ledger
 from node.miner import Extranonces
+from node.rpc.briefs import Briefs
 from node.rpc.method import Method
 from node.template import TemplateBuilder
 
@@ -93,3 +94,5 @@ class Node(msgspec.Struct, frozen=True):
     """Version of this program."""
     scanning: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
     """Held while the whole coin set is read: one reader at a time."""
+    briefs: Briefs = msgspec.field(default_factory=Briefs)
+    """Of the blocks that were shown last."""

@@ -36,6 +36,7 @@ from consensus.tx import (
     Threshold,
     Tx,
     TxOut,
+    Witness,
 )
 from consensus.tx_rules import cost_of
 from node.ledger import Ledger
@@ -174,11 +175,19 @@ def _show_issuances(body: Body) -> list[Json]:
 
 def cost_of_tx(tx: Tx) -> int:
     """What a valid transaction takes of a block's cost limit."""
-    body = tx.body
-    signatures = sum(len(i) == _SIGNATURE_ITEM for w in tx.witnesses for i in w.items)
-    nodes = 0 if tx.is_coinbase else sum(count_nodes(witness.lock) for witness in tx.witnesses)
+    return cost_of_parts(tx.body, tx.witnesses, len(tx.raw))
+
+
+def cost_of_parts(body: Body, witnesses: Sequence[Witness], size: int) -> int:
+    """The same from its parts and its size in bytes."""
+    signatures = nodes = 0
+    for witness in witnesses:
+        for item in witness.items:
+            signatures += len(item) == _SIGNATURE_ITEM
+        if body.inputs:
+            nodes += count_nodes(witness.lock)
     return cost_of(
-        len(tx.raw), signatures, len(body.inputs), len(body.outputs), len(body.issuances), nodes
+        size, signatures, len(body.inputs), len(body.outputs), len(body.issuances), nodes
     )
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from consensus.errors import Invalid
-from consensus.hashes import AssetId, to_text
+from consensus.hashes import AssetId, BlockHash, to_text
 from consensus.params import COIN
 from consensus.tx import BURN_LOCK, NATIVE, TxOut, outpoint
+from node.rpc.briefs import Brief, Briefs
 from node.rpc.errors import Code
+from node.rpc.shapes import cost_of_tx
 from tests.node.rpc_kit import Bench, Failed, with_node
 from tests.support.chain import ALICE, BOB, FEE, ToyChain, coins_made
 
@@ -73,6 +76,58 @@ def test_a_block_is_shown_in_hex_by_txids_or_whole(tmp_path: Path) -> None:
         assert await bench.call("getblockheader", name, "false") == block.header.raw.hex()
 
     with_node(tmp_path, scenario, chain=funded())
+
+
+def test_a_block_shown_again_tells_what_has_changed_around_it(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        chain = bench.chain
+        block = await bench.mine(chain.pay(ALICE, BOB, COIN))
+        name = to_text(block.header.hash)
+        first = await bench.call("getblock", name)
+        assert await bench.call("getblock", name) == first
+        whole = await bench.call("getblock", name, 2)
+        assert [tx["txid"] for tx in whole.pop("tx")] == first.pop("tx")
+        assert whole == first
+        after = await bench.mine()
+        second = await bench.call("getblock", name)
+        assert second["tx"] == [to_text(tx.txid) for tx in block.txs]
+        assert second["confirmations"] == first["confirmations"] + 1
+        assert second["nextblockhash"] == to_text(after.header.hash)
+        chain.disconnect()
+        chain.disconnect()
+        for _ in range(3):
+            await bench.mine()
+        left = await bench.call("getblock", name)
+        assert left["confirmations"] == -1
+        assert "nextblockhash" not in left
+        assert left["tx"] == second["tx"]
+
+    with_node(tmp_path, scenario, chain=funded())
+
+
+def test_the_cost_of_a_block_is_that_of_its_transactions(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        block = await bench.mine(bench.chain.pay(ALICE, BOB, COIN))
+        shown = await bench.call("getblock", to_text(block.header.hash), 1)
+        assert shown["cost"] == sum(cost_of_tx(tx) for tx in block.txs)
+        assert shown["weight"] == 4 * shown["cost"]
+
+    with_node(tmp_path, scenario, chain=funded())
+
+
+def test_briefs_are_kept_up_to_a_size_and_the_longest_unused_goes_first() -> None:
+    briefs = Briefs(bytes_max=100)
+    brief = Brief(1, 1, msgspec.Raw(b"x" * 40))
+    names = [BlockHash(bytes([number]) * 32) for number in range(3)]
+    for name in names[:2]:
+        briefs.add(name, brief)
+        briefs.add(name, brief)
+    assert briefs.get(names[0]) is brief
+    briefs.add(names[2], brief)
+    assert briefs.get(names[1]) is None
+    assert briefs.get(names[0]) is briefs.get(names[2]) is brief
+    briefs.add(names[1], Brief(1, 1, msgspec.Raw(b"x" * 101)))
+    assert [briefs.get(name) for name in names] == [None] * 3
 
 
 @pytest.mark.parametrize(
