@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import Annotated, Any
 
 from consensus.block import decode_parts
@@ -157,7 +157,7 @@ def getblock(
 async def _read_block(node: Node, at: HeaderNode, verbosity: Verbosity) -> Json:
     raw = read_raw(node, at)
     brief = await make_brief(raw)
-    node.briefs.add(at.hash, brief)
+    node.briefs.add(at.hash, brief, len(bytes(brief.txids)))
     if verbosity is Verbosity.BRIEF:
         return _show_block(node, at, brief, brief.txids)
     undo = node.ledger.read_undo(at)
@@ -203,19 +203,29 @@ def _tip_status(node: Node, tip: HeaderNode) -> str:
     return "valid-headers" if node.ledger.read_undo(tip) is None else "valid-fork"
 
 
-async def getblockstats(
+def getblockstats(
     node: Node, hash_or_height: HashOrHeight | None = None, stats: list[str] | None = None
-) -> Json:
+) -> Json | Coroutine[Any, Any, Json]:
     """Sums over the transactions of a block of the best chain, given by hash or height.
 
     Amounts are in base units of the native coin, fee rates in base units per 1 000 cost. The coinbase
     counts in none of the fees and sizes. `stats` names those wanted; all without it.
     """
     at = _block_by_text(node, hash_or_height)
+    found = node.stats.get(at.hash)
+    return _choose(found, stats) if found is not None else _add_up(node, at, stats)
+
+
+async def _add_up(node: Node, at: HeaderNode, stats: list[str] | None) -> Json:
     undo = node.ledger.read_undo(at)
     if undo is None:
         raise RpcError(Code.MISC, "Block not available: it was never connected")
     found = await _sum_up(node, at, undo)
+    node.stats.add(at.hash, found, 1)
+    return _choose(found, stats)
+
+
+def _choose(found: Mapping[str, Json], stats: list[str] | None) -> Json:
     if stats is None:
         return found
     unknown = [name for name in stats if name not in found]
@@ -319,21 +329,28 @@ async def gettxoutsetinfo(node: Node) -> Json:
 
     `coinset` is the same on every node at the same block. `supply` lists the base units in the coins
     of each asset, in the order of ids, at most 10 000; the empty id is the native coin. Reads every
-    coin, so it takes its time; one call at a time does.
+    coin when it is first asked at a block, so it takes its time; one call at a time does.
     """
     async with node.scanning:
+        kept = node.coin_sets.get(node.ledger.tip.hash)
+        if kept is not None:
+            return kept
         found = await node.ledger.coin_set()
     assets = sorted(found.supply)[:ASSETS_SHOWN_MAX]
-    return {
-        "height": found.height,
-        "bestblock": to_text(found.block_hash),
-        "txouts": found.coins,
-        "coinset": found.digest.hex(),
-        "hash_serialized_3": found.digest.hex(),
-        "total_amount": amount(found.supply.get(NATIVE, 0)),
-        "assets": len(found.supply) - (NATIVE in found.supply),
-        "supply": [{"asset": to_text(a), "supply": found.supply[a]} for a in assets],
-    }
+    shown = fragment(
+        {
+            "height": found.height,
+            "bestblock": to_text(found.block_hash),
+            "txouts": found.coins,
+            "coinset": found.digest.hex(),
+            "hash_serialized_3": found.digest.hex(),
+            "total_amount": amount(found.supply.get(NATIVE, 0)),
+            "assets": len(found.supply) - (NATIVE in found.supply),
+            "supply": [{"asset": to_text(a), "supply": found.supply[a]} for a in assets],
+        }
+    )
+    node.coin_sets.add(found.block_hash, shown, len(bytes(shown)))
+    return shown
 
 
 def getindexinfo(node: Node, index_name: str = "") -> Json:

@@ -65,6 +65,12 @@ def _show_confirmed(node: Node, found: ConfirmedTx, verbosity: Verbosity) -> dic
 
 async def _from_block(node: Node, txid: Txid, verbosity: Verbosity, block_hash: BlockHash) -> Json:
     at = find_node(node, block_hash)
+    indexed = node.ledger.read_tx(txid) if node.ledger.is_indexed else None
+    if indexed is not None and indexed.node is at:
+        if verbosity is Verbosity.HEX:
+            return indexed.tx.raw.hex()
+        return _show_confirmed(node, indexed, verbosity) | {"in_active_chain": True}
+    # Off the best chain, or without an index, it has to be looked for.
     position = 0
     async for tx in read_txs(read_raw(node, at)):
         if tx.txid == txid:

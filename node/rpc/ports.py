@@ -8,11 +8,21 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from consensus.hashes import BlockHash
 from node.ledger import Ledger
 from node.miner import Extranonces
-from node.rpc.briefs import Briefs
+from node.rpc.briefs import Brief
+from node.rpc.json import Json
+from node.rpc.kept import Kept
 from node.rpc.method import Method
 from node.template import TemplateBuilder
+
+BRIEFS_BYTES_MAX = 8 << 20
+"""JSON of txids that is kept: of sixty full blocks of ordinary payments."""
+STATS_MAX = 1_000
+"""Blocks whose sums are kept."""
+COIN_SETS_BYTES_MAX = 2 << 20
+"""JSON of the supplies of assets: enough for the most that one answer lists."""
 
 
 class PeerInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,5 +104,11 @@ class Node(msgspec.Struct, frozen=True):
     """Version of this program."""
     scanning: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
     """Held while the whole coin set is read: one reader at a time."""
-    briefs: Briefs = msgspec.field(default_factory=Briefs)
-    """Of the blocks that were shown last."""
+    briefs: Kept[BlockHash, Brief] = msgspec.field(default_factory=lambda: Kept(BRIEFS_BYTES_MAX))
+    stats: Kept[BlockHash, Mapping[str, Json]] = msgspec.field(
+        default_factory=lambda: Kept(STATS_MAX)
+    )
+    coin_sets: Kept[BlockHash, msgspec.Raw] = msgspec.field(
+        default_factory=lambda: Kept(COIN_SETS_BYTES_MAX)
+    )
+    """What gettxoutsetinfo says of the coins at a block."""

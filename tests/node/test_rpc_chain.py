@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from consensus.errors import Invalid
-from consensus.hashes import AssetId, BlockHash, to_text
+from consensus.hashes import AssetId, to_text
 from consensus.params import COIN
 from consensus.tx import BURN_LOCK, NATIVE, TxOut, outpoint
-from node.rpc.briefs import Brief, Briefs
 from node.rpc.errors import Code
+from node.rpc.kept import Kept
 from node.rpc.shapes import cost_of_tx
 from tests.node.rpc_kit import Bench, Failed, with_node
 from tests.support.chain import ALICE, BOB, FEE, ToyChain, coins_made
@@ -101,6 +100,8 @@ def test_a_block_shown_again_tells_what_has_changed_around_it(tmp_path: Path) ->
         assert left["confirmations"] == -1
         assert "nextblockhash" not in left
         assert left["tx"] == second["tx"]
+        inside = await bench.call("getrawtransaction", left["tx"][1], 1, name)
+        assert (inside["in_active_chain"], inside["confirmations"]) == (False, 0)
 
     with_node(tmp_path, scenario, chain=funded())
 
@@ -115,19 +116,17 @@ def test_the_cost_of_a_block_is_that_of_its_transactions(tmp_path: Path) -> None
     with_node(tmp_path, scenario, chain=funded())
 
 
-def test_briefs_are_kept_up_to_a_size_and_the_longest_unused_goes_first() -> None:
-    briefs = Briefs(bytes_max=100)
-    brief = Brief(1, 1, msgspec.Raw(b"x" * 40))
-    names = [BlockHash(bytes([number]) * 32) for number in range(3)]
-    for name in names[:2]:
-        briefs.add(name, brief)
-        briefs.add(name, brief)
-    assert briefs.get(names[0]) is brief
-    briefs.add(names[2], brief)
-    assert briefs.get(names[1]) is None
-    assert briefs.get(names[0]) is briefs.get(names[2]) is brief
-    briefs.add(names[1], Brief(1, 1, msgspec.Raw(b"x" * 101)))
-    assert [briefs.get(name) for name in names] == [None] * 3
+def test_what_is_kept_has_a_size_and_the_longest_unused_goes_first() -> None:
+    kept: Kept[str, int] = Kept(100)
+    for key, size in (("a", 40), ("b", 40), ("a", 40)):
+        kept.add(key, 1, size)
+    assert kept.get("a") == 1
+    kept.add("c", 3, 40)
+    assert [kept.get(key) for key in "abc"] == [1, None, 3]
+    kept.add("d", 4, 101)
+    assert [kept.get(key) for key in "acd"] == [1, 3, None]
+    kept.add("e", 5, 100)
+    assert [kept.get(key) for key in "ace"] == [None, None, 5]
 
 
 @pytest.mark.parametrize(
@@ -216,6 +215,7 @@ def test_statistics_of_a_block_add_up(tmp_path: Path) -> None:
         block = await bench.mine(first, second)
         stats = await bench.call("getblockstats", 103)
         assert stats == await bench.call("getblockstats", to_text(block.header.hash))
+        assert await bench.code("getblockstats", 103, ["nothing"]) == Code.PARAMETER
         assert (stats["txs"], stats["ins"], stats["outs"]) == (3, 2, 4)
         assert (stats["totalfee"], stats["minfee"], stats["maxfee"]) == (60_000, FEE, 50_000)
         assert stats["total_out"] == 10 * COIN - 60_000
@@ -345,6 +345,7 @@ def test_the_coin_set_is_summed_up_by_asset(tmp_path: Path) -> None:
         assert info["total_amount"] == "15.00000000"
         assert info["supply"] == [{"asset": "", "supply": 15 * COIN}]
         assert len(info["coinset"]) == 64
+        assert await bench.call("gettxoutsetinfo") == info
         await bench.mine()
         assert (await bench.call("gettxoutsetinfo"))["coinset"] != info["coinset"]
 
@@ -365,7 +366,8 @@ def test_the_mempool_shows_what_waits_and_how_it_hangs_together(tmp_path: Path) 
         )
         second = bench.send(child)
         assert await bench.call("getrawmempool") == [first, second]
-        assert set(await bench.call("getrawmempool", "true")) == {first, second}
+        verbose = await bench.call("getrawmempool", "true")
+        assert verbose == {t: await bench.call("getmempoolentry", t) for t in (first, second)}
         entry = await bench.call("getmempoolentry", second)
         assert (entry["depends"], entry["spentby"]) == ([first], [])
         assert (entry["ancestorcount"], entry["descendantcount"]) == (2, 1)
