@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
+import msgspec
+
 from consensus.block import Block, decode_block
-from consensus.codec import decode_canonical, decoder_of, encode
+from consensus.codec import decode, decode_canonical, decoder_of, encode
 from consensus.errors import StorageError, Violation
-from consensus.hashes import HASH_BYTES, BlockHash, Txid
+from consensus.hashes import HASH_BYTES, BlockHash, Txid, hash_txid
 from consensus.header_tree import HeaderNode
 from consensus.params import TX_BYTES_MAX
-from consensus.tx import Coin, OutPoint, Tx, TxOut, decode_tx
+from consensus.tx import Body, Coin, OutPoint, Tx, TxOut, decode_tx
 from node.layout import FilePosition, HeaderRow
 from node.store import Store
 
@@ -20,6 +22,17 @@ Undo = tuple[tuple[Coin, ...], ...]
 """The coins that each transaction but the coinbase spent, in the order of its inputs."""
 _UNDO = decoder_of(Undo)
 _COINBASE_BYTES_MAX = 4_000_000
+
+
+class _Parts(msgspec.Struct, frozen=True, array_like=True):
+    """A transaction whose parts are not decoded."""
+
+    body: msgspec.Raw
+    witnesses: msgspec.Raw
+
+
+_PARTS = decoder_of(_Parts)
+_BODY = decoder_of(Body)
 
 
 class BlockPlace(NamedTuple):
@@ -108,17 +121,27 @@ class Archive:
         size_max = _COINBASE_BYTES_MAX if place.position == 0 else TX_BYTES_MAX
         tx = _as_written(lambda: decode_tx(raw, size_max))
         if tx.txid != txid:
-            raise StorageError(
-                "another transaction stands where the index points",
-                "start once with --reindex to make the indexes again",
-            )
+            raise _misplaced()
         return tx, place.height, place.position
 
     def read_output(self, outpoint: OutPoint) -> TxOut | None:
         """The output at `outpoint` of a confirmed transaction, spent or not."""
-        found = self.read_tx(Txid(outpoint[:HASH_BYTES]))
-        if found is None:
+        txid = outpoint[:HASH_BYTES]
+        place = self._store.tx_place(Txid(txid))
+        if place is None:
             return None
-        outputs = found[0].body.outputs
+        raw = self._store.blocks.read_bytes(place.file, place.offset, place.length)
+        parts: _Parts = _as_written(lambda: decode(_PARTS, raw))
+        # The txid is the hash of the body: one that has it is what was written, to the last byte.
+        if hash_txid(bytes(parts.body)) != txid:
+            raise _misplaced()
+        body: Body = _as_written(lambda: decode(_BODY, bytes(parts.body)))
         index = int.from_bytes(outpoint[HASH_BYTES:], "big")
-        return outputs[index] if index < len(outputs) else None
+        return body.outputs[index] if index < len(body.outputs) else None
+
+
+def _misplaced() -> StorageError:
+    return StorageError(
+        "another transaction stands where the index points",
+        "start once with --reindex to make the indexes again",
+    )

@@ -39,6 +39,8 @@ def test_a_place_that_leads_to_another_transaction_is_refused(tmp_path: Path) ->
             store._active.indexes.txs[second] = tx_value(*wrong)
             with pytest.raises(StorageError):
                 node.chain.archive.read_tx(second)
+            with pytest.raises(StorageError):
+                node.chain.archive.read_output(outpoint(second, 0))
         store._active.indexes.txs[second] = tx_value(*right)
         found = node.chain.archive.read_tx(second)
         assert found is not None
