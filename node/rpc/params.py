@@ -16,7 +16,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, NamedTuple, NewType, Union, get_args, get_origin, get_type_hints
 
 from consensus.address import AddressError, decode_address
-from consensus.hashes import HASH_BYTES, AssetId, BlockHash, LockHash, Txid, from_text
+from consensus.hashes import HASH_BYTES, AssetId, BlockHash, LockHash, Txid
 from consensus.params import AMOUNT_MAX, BLOCK_BYTES_MAX, COIN, Params
 from consensus.tx import NATIVE
 from node.rpc import json
@@ -113,9 +113,7 @@ def arguments_of(function: Callable[..., object]) -> tuple[Argument, ...]:
 def bind(arguments: Sequence[Argument], given: object, network: Params) -> list[object]:
     """The values of a call, in the order of `arguments`. Raises: RpcError, naming the parameter."""
     values: list[object] = []
-    named = _by_name(arguments, given)
-    for argument in arguments:
-        value = named.get(argument.name)
+    for argument, value in zip(arguments, _in_order(arguments, given), strict=True):
         if value is None:
             if argument.required:
                 raise RpcError(Code.INVALID_PARAMS, f"`{argument.name}` is missing")
@@ -128,17 +126,22 @@ def bind(arguments: Sequence[Argument], given: object, network: Params) -> list[
     return values
 
 
-def _by_name(arguments: Sequence[Argument], given: object) -> dict[str, object]:
-    """Name → value. Null counts as absent."""
-    if given is None:
-        return {}
-    if isinstance(given, list):
-        if len(given) > len(arguments):
-            raise RpcError(
-                Code.INVALID_PARAMS, f"{len(given)} parameters, at most {len(arguments)} are known"
-            )
-        return {a.name: value for a, value in zip(arguments, given, strict=False)}
-    assert isinstance(given, dict)
+def _in_order(arguments: Sequence[Argument], given: object) -> list[object]:
+    """What is given for each argument. Null counts as absent."""
+    if isinstance(given, dict):
+        named = _by_name(arguments, given)
+        return [named.get(argument.name) for argument in arguments]
+    assert given is None or isinstance(given, list)
+    values = given or []
+    if len(values) > len(arguments):
+        raise RpcError(
+            Code.INVALID_PARAMS, f"{len(values)} parameters, at most {len(arguments)} are known"
+        )
+    return values + [None] * (len(arguments) - len(values))
+
+
+def _by_name(arguments: Sequence[Argument], given: Mapping[str, object]) -> dict[str, object]:
+    """Values by the names of the arguments, whatever names they were given under."""
     known = {alias: a.name for a in arguments for alias in a.names}
     named: dict[str, object] = {}
     for key, value in given.items():
@@ -225,10 +228,10 @@ def _hash_or_height(value: object, network: Params) -> str:
 
 
 def _digest(value: object, network: Params) -> bytes:
-    text = _text(value, network)
-    if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+    digest = _unhex(_text(value, network))
+    if digest is None or len(digest) != HASH_BYTES:
         raise _Wrong(f"must be {2 * HASH_BYTES} hexadecimal digits", Code.PARAMETER)
-    return from_text(text)
+    return digest[::-1]
 
 
 def _asset(value: object, network: Params) -> bytes:
@@ -241,9 +244,19 @@ def _hex(value: object, network: Params) -> bytes:
     text = _text(value, network)
     if len(text) > 2 * BLOCK_BYTES_MAX + 2:
         raise _Wrong("is larger than any block", Code.DESERIALIZATION)
-    if len(text) % 2 or not re.fullmatch(r"[0-9a-fA-F]*", text):
+    data = _unhex(text)
+    if data is None:
         raise _Wrong("must be hexadecimal, two digits a byte", Code.DESERIALIZATION)
-    return bytes.fromhex(text)
+    return data
+
+
+def _unhex(text: str) -> bytes | None:
+    """The bytes that a text spells in hex, two digits each and nothing between; else None."""
+    try:
+        data = bytes.fromhex(text)
+    except ValueError:
+        return None
+    return data if 2 * len(data) == len(text) else None  # `fromhex` passes over spaces
 
 
 def _amount(value: object, network: Params) -> int:
