@@ -20,7 +20,7 @@ from node.rpc.method import Role
 
 HEAD_BYTES_MAX = 8_192
 """Longer heads are not remembered."""
-WAITING_BYTES_MAX = 256 << 10
+WAITING_BYTES_MAX = 64 << 10
 """Bytes that wait for the rest of a request, or for an answer that must leave first."""
 REQUESTS_PER_TURN = 8
 """Requests that came at once on one connection answered before other connections get a turn."""
@@ -231,6 +231,7 @@ class Connection(asyncio.Protocol):
             # It counts as a call, or many such clients would fill the memory with answers.
             self._is_held = True
             self._desk.calls += 1
+            self._awaits_body = False  # nothing is awaited before the answer has left
             self._start_timer(self._desk.limits.send_s, self._abort)
 
     def resume_writing(self) -> None:

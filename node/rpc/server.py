@@ -129,7 +129,8 @@ class RpcServer:
         return self._http()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        connection = self._desk.by_long_way[request.protocol]
+        # A client may be gone already. What it asked for is done all the same.
+        connection = self._desk.by_long_way.get(request.protocol) or Connection(self._desk)
         connection.begin_request()
         try:
             return await self._serve(request, connection)

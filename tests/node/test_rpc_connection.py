@@ -336,6 +336,31 @@ def test_a_client_that_hangs_up_during_a_call_on_a_known_head_harms_nobody() -> 
     serve(scenario, Limits(calls=1))
 
 
+def test_clients_that_do_not_wait_for_their_answer_have_their_calls_made() -> None:
+    async def scenario(connect: Connect) -> None:
+        for number in range(20):  # each with a head of its own, and then with that of another
+            for body in (echo_of("x" * number), BODY):
+                client = await connect()
+                client.writer.write(request(body))
+                client.writer.close()
+        await asyncio.sleep(0.2)
+        assert sorted(CALLS) == sorted(["x" * number for number in range(20)] + ["hello"] * 20)
+
+    serve(scenario)
+
+
+def test_a_body_that_stays_away_behind_a_slow_client_ends_the_connection() -> None:
+    async def scenario(connect: Connect) -> None:
+        client = await connect()
+        assert (await client.send())[0] == 200
+        client.writer.write(request(LARGE) + request()[:-1])
+        await asyncio.sleep(0.2)  # its reader stops taking bytes when its buffer is full
+        assert len((await results(client, 1))[0]) == 8 << 20
+        assert (await asyncio.wait_for(client.receive(), 5))[0] == 408
+
+    serve(scenario, Limits(body_s=0.5))
+
+
 def test_a_connection_that_rests_too_long_is_closed() -> None:
     async def scenario(connect: Connect) -> None:
         short, long = await connect(), await connect()
