@@ -17,7 +17,7 @@ from consensus.hashes import LockHash, Txid, Wtxid
 from consensus.keys import SigCheck
 from consensus.params import EXPIRY_MARGIN, TX_BYTES_MAX
 from consensus.tx import Coin, OutPoint, Tx, decode_tx, outpoint
-from consensus.tx_rules import is_delayed
+from consensus.tx_rules import CheckedTx, is_delayed
 from node.events import Emit, Removal, TxAdded, TxRemoved
 from node.fees import FeeEstimator, Floor, RateHistogram, estimate
 from node.mempool_admission import Admission, ChainView, Verdict
@@ -69,6 +69,12 @@ class Mempool:
 
     def by_wtxid(self, wtxid: Wtxid) -> Entry | None:
         return self._graph.by_wtxid.get(wtxid)
+
+    def known(self, wtxid: Wtxid) -> CheckedTx | None:
+        """A waiting transaction as it was checked when it came, so that a block that holds it need
+        not do so again. By wtxid, since a block may carry the same txid with a bad witness."""
+        entry = self._graph.by_wtxid.get(wtxid)
+        return entry.checked if entry else None
 
     def entries(self) -> Iterator[Entry]:
         """Every entry in order of arrival, parents before their children."""
