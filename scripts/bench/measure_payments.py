@@ -9,7 +9,7 @@ from scripts.bench.benchmark import Benchmark, Kit
 from scripts.bench.load import bodies_of, load, outcome_figures
 from scripts.bench.measure_reads import CONNECTIONS, load_quantities
 from scripts.bench.rows import OURS, Quantity
-from scripts.bench.server import BenchError, Server
+from scripts.bench.server import BenchError, Server, result_of
 from scripts.bench.systems import PEER
 
 ALONE_SHARE = 0.3
@@ -27,8 +27,9 @@ def _templates(kit: Kit, server: Server) -> dict[str, float]:
         time.sleep(ACCEPT_S)
         for key in ("template", "template_again"):
             began = time.perf_counter()
-            shown = server.call("getblocktemplate", *kit.system.template_params())
+            answer = server.fetch("getblocktemplate", *kit.system.template_params())
             figures[key] = (time.perf_counter() - began) * 1e3
+            shown = result_of("getblocktemplate", answer)
             if len(shown["transactions"]) != kit.sizes.template:
                 raise BenchError("the template leaves payments out")
     return figures

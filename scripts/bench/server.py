@@ -106,6 +106,10 @@ class Server:
 
     def call(self, method: str, *params: Any) -> Any:
         """The result of a JSON-RPC call on a connection that is kept. Raises: BenchError."""
+        return result_of(method, self.fetch(method, *params))
+
+    def fetch(self, method: str, *params: Any) -> bytes:
+        """The answer as it came, so that a clock can be read before it is taken apart."""
         body = json.dumps({"id": 1, "method": method, "params": params})
         headers = {"Content-Type": "application/json", "Authorization": self.authorization}
         if self._connection is None:
@@ -114,14 +118,11 @@ class Server:
             )
         try:
             self._connection.request("POST", "/", body, headers)
-            answer = json.loads(self._connection.getresponse().read())
+            return self._connection.getresponse().read()
         except (OSError, http.client.HTTPException):
             self._connection.close()
             self._connection = None
             raise
-        if answer.get("error"):
-            raise BenchError(f"{method}: {answer['error']}")
-        return answer["result"]
 
     def wait_ready(self, height: int) -> float:
         """Wait until it answers that it is at `height`; seconds since it was started."""
@@ -185,3 +186,11 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def result_of(method: str, answer: bytes) -> Any:
+    """The result in an answer to `method`. Raises: BenchError."""
+    shown = json.loads(answer)
+    if shown.get("error"):
+        raise BenchError(f"{method}: {shown['error']}")
+    return shown["result"]
