@@ -94,7 +94,12 @@ def make_header(
 def tree_root(leaves: Sequence[bytes]) -> bytes:
     """Root of the RFC 6962 tree over `leaves`. Leaves, nodes and the empty tree have own tags, so
     none can pass for another (CVE-2017-12842), and no leaf is doubled (CVE-2012-2459)."""
-    level = [hash_leaf(leaf) for leaf in leaves]
+    return root_over([hash_leaf(leaf) for leaf in leaves])
+
+
+def root_over(leaf_hashes: Sequence[bytes]) -> bytes:
+    """The same root, for whoever has the hashes of the leaves."""
+    level = list(leaf_hashes)
     if not level:
         return hash_empty_tree(b"")
     while len(level) > 1:
@@ -107,6 +112,11 @@ def tree_root(leaves: Sequence[bytes]) -> bytes:
 def transactions_root(txs: Sequence[Tx]) -> bytes:
     """R: the root over every transaction but the coinbase."""
     return tree_root([tx.txid + tx.wtxid for tx in txs])
+
+
+def transaction_leaf(tx: Tx) -> bytes:
+    """The hash of the leaf that `tx` is in R."""
+    return hash_leaf(tx.txid + tx.wtxid)
 
 
 def block_root(coinbase_raw: bytes, others_root: bytes) -> bytes:

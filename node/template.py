@@ -15,7 +15,7 @@ from consensus.block import (
     block_root,
     make_block,
     make_header,
-    transactions_root,
+    root_over,
 )
 from consensus.block_rules import check_coinbase
 from consensus.errors import Refused, Rule
@@ -52,7 +52,7 @@ class Choice:
     @cached_property
     def others_root(self) -> bytes:
         """The root over them. Most of the work of a template, and not everybody needs it."""
-        return transactions_root(self.txs)
+        return root_over([entry.leaf for entry in self.entries])
 
 
 class Template(msgspec.Struct, frozen=True):

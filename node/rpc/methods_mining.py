@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
+import msgspec
+
 from consensus.address import AddressError, decode_address
 from consensus.block import HEADER_BYTES, decode_header
 from consensus.errors import DecodeError, Violation
@@ -13,6 +15,7 @@ from consensus.header_tree import HeaderNode, Status
 from consensus.params import BLOCK_BYTES_MAX, BLOCK_COST_MAX
 from consensus.tx import BURN_LOCK, EXTRANONCE_BYTES
 from node.chain import BLOCK_PREFIX
+from node.mempool_entry import Entry
 from node.miner import MiningError, generate
 from node.rpc.errors import Code, RpcError
 from node.rpc.json import Json
@@ -81,7 +84,7 @@ def getblocktemplate(node: Node, template_request: Mapping[str, object] | None =
         "vbavailable": {},
         "vbrequired": 0,
         "previousblockhash": to_text(template.parent.hash),
-        "transactions": _show_transactions(template),
+        "transactions": show_transactions(template),
         "coinbaseaux": {},
         "coinbasevalue": template.value,
         "othersroot": template.choice.others_root.hex(),
@@ -113,20 +116,32 @@ def _payout(node: Node, address: object) -> LockHash | None:
         raise RpcError(Code.ADDRESS_OR_KEY, f"`address` is not an address: {error}") from None
 
 
-def _show_transactions(template: Template) -> list[Json]:
-    places = {entry: number for number, entry in enumerate(template.entries, 1)}
-    return [
-        {
-            "data": entry.tx.raw.hex(),
-            "txid": to_text(entry.tx.txid),
-            "hash": to_text(entry.tx.wtxid),
-            "depends": [places[parent] for parent in entry.parents if parent in places],
-            "fee": entry.fee,
-            "cost": entry.cost,
-            "weight": WEIGHT_PER_COST * entry.cost,
-        }
-        for entry in template.entries
-    ]
+_NO_DEPENDS = b'"depends":[]'
+
+
+def show_transactions(template: Template) -> Json:
+    """One JSON array, put together from what is kept of each entry: 0.1 us each instead of 1."""
+    pieces = [entry.shown or _show_entry(entry) for entry in template.entries]
+    places: dict[Entry, int] = {}
+    for number, entry in enumerate(template.entries):
+        if entry.parents or entry.children:  # few are
+            places[entry] = number + 1
+            # Those that it needs come before it, and others have been mined.
+            needed = [str(places[parent]) for parent in entry.parents]
+            depends = f'"depends":[{",".join(needed)}]'.encode()
+            pieces[number] = pieces[number].replace(_NO_DEPENDS, depends, 1)
+    return msgspec.Raw(b"[" + b",".join(pieces) + b"]")
+
+
+def _show_entry(entry: Entry) -> bytes:
+    """The JSON object of an entry that depends on nothing; it stays with the entry."""
+    tx = entry.tx
+    entry.shown = (
+        f'{{"data":"{tx.raw.hex()}","txid":"{to_text(tx.txid)}","hash":"{to_text(tx.wtxid)}",'
+        f'"depends":[],"fee":{entry.fee},"cost":{entry.cost},'
+        f'"weight":{WEIGHT_PER_COST * entry.cost}}}'
+    ).encode()
+    return entry.shown
 
 
 async def submitblock(node: Node, hexdata: bytes, dummy: str = "") -> Json:

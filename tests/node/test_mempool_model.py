@@ -6,7 +6,7 @@ what waited, one by one, over a copy of the coins, and keeps what the rules allo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,9 @@ from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from consensus.block import transactions_root
 from consensus.errors import Rule, Violation
+from consensus.hashes import to_text
 from consensus.locks import lock_hash
 from consensus.params import BLOCK_COST_MAX
 from consensus.tx import (
@@ -31,7 +33,12 @@ from consensus.tx import (
     TxOut,
 )
 from consensus.tx_rules import check_spend, check_tx, is_delayed
+from node.mempool import Mempool
+from node.mempool_entry import Entry, score
 from node.policy import Policy
+from node.rpc import json
+from node.rpc.methods_mining import show_transactions
+from node.rpc.shapes import WEIGHT_PER_COST
 from node.selection import Selection
 from node.template import TemplateBuilder
 from tests.node.mempool_kit import Pool, check_consistent
@@ -59,6 +66,50 @@ def verdict(judge: Callable[[bytes], object], raw: bytes) -> Rule | None:
     return None
 
 
+def choose_plainly(mempool: Mempool, cost_max: int) -> list[Entry]:
+    """What a miner takes: again and again the entry that pays best with all that it still needs.
+
+    One that does not fit is looked at again once something that it needs was taken.
+    """
+    chosen: list[Entry] = []
+    given_up: set[Entry] = set()
+
+    def package(entry: Entry) -> list[Entry]:
+        needed = mempool.ancestors(entry.tx.txid)
+        return [*(other for other in needed if other not in chosen), entry]
+
+    def worth(entry: Entry) -> tuple[int, int]:
+        needed = package(entry)
+        together = score(sum(e.fee for e in needed), sum(e.cost for e in needed))
+        return min(score(entry.fee, entry.cost), together), -entry.sequence
+
+    while left := [e for e in mempool.entries() if e not in chosen and e not in given_up]:
+        best = max(left, key=worth)
+        needed = package(best)
+        if sum(e.cost for e in needed) > cost_max - sum(e.cost for e in chosen):
+            given_up.add(best)
+            continue
+        chosen += needed
+        given_up -= {d for e in needed for d in mempool.descendants(e.tx.txid)}
+    return chosen
+
+
+def show_plainly(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """How a template shows them, without anything that was kept of them."""
+    return [
+        {
+            "data": entry.tx.raw.hex(),
+            "txid": to_text(entry.tx.txid),
+            "hash": to_text(entry.tx.wtxid),
+            "depends": [entries.index(parent) + 1 for parent in entry.parents],
+            "fee": entry.fee,
+            "cost": entry.cost,
+            "weight": WEIGHT_PER_COST * entry.cost,
+        }
+        for entry in entries
+    ]
+
+
 class MempoolModel(RuleBasedStateMachine):
     """One mempool on one chain, and the list of what should wait."""
 
@@ -69,6 +120,10 @@ class MempoolModel(RuleBasedStateMachine):
         self.is_small = size < 300_000_000
         self.locks: dict[bytes, Lock] = {ALICE.lock: Key(ALICE.pubkey)}
         self.rounds = 0
+        chain = self.pool.chain
+        self.builder = TemplateBuilder(
+            chain.tree, self.pool.mempool, chain.supply, lambda: self.pool.now
+        )
 
     # What the model knows
 
@@ -211,8 +266,7 @@ class MempoolModel(RuleBasedStateMachine):
     @rule()
     def mine_a_template(self) -> None:
         chain, pool = self.pool.chain, self.pool
-        builder = TemplateBuilder(chain.tree, pool.mempool, chain.supply, lambda: pool.now)
-        template = builder.build(chain.tip, DAVE.lock)
+        template = self.builder.build(chain.tip, DAVE.lock)
         assert set(template.choice.txs) == set(self.waiting()), "there is room for all"
         assert template.choice.cost < BLOCK_COST_MAX
         self.rounds += 1
@@ -221,11 +275,22 @@ class MempoolModel(RuleBasedStateMachine):
         pool.mempool.tip_changed()
         assert self.waiting() == []
 
+    @rule()
+    def a_template_is_what_it_would_be_made_anew(self) -> None:
+        mempool = self.pool.mempool
+        template = self.builder.build(self.pool.chain.tip, DAVE.lock)
+        assert list(template.entries) == choose_plainly(mempool, BLOCK_COST_MAX)
+        assert template.choice.fees == mempool.fees
+        assert template.choice.others_root == transactions_root(template.choice.txs)
+        shown = json.decode(json.encode(show_transactions(template)))
+        assert shown == show_plainly(template.entries)
+
     @rule(cost_max=st.integers(0, 8_000))
     def choose_for_a_small_block(self, cost_max: int) -> None:
         mempool = self.pool.mempool
         selection = Selection(mempool.ranked(), cost_max, self.pool.chain.supply)
         selection.run()
+        assert selection.chosen == choose_plainly(mempool, cost_max)
         chosen = set(selection.chosen)
         assert len(chosen) == len(selection.chosen)
         assert sum(entry.cost for entry in chosen) == cost_max - selection.room <= cost_max
