@@ -221,8 +221,9 @@ class Mempool:
         alone: list[tuple[int, int]] = []
         # While a node catches up, nothing waits, and blocks come by the hundred.
         txs = block.txs[1:] if self._graph.entries else ()
+        entry_of = self._graph.entries.get
         for tx in txs:
-            entry = self._graph.entries.get(tx.txid)
+            entry = entry_of(tx.txid)
             if entry is None:
                 cost += len(tx.raw)
                 rivals = self._graph.spenders(tx.body.inputs)
@@ -232,11 +233,12 @@ class Mempool:
             cost += entry.cost
             if entry.ancestor_count == entry.descendant_count == 1:
                 alone.append((entry.fee, entry.cost))
-            if is_delayed(tx.body, height) and entry.children:
+            elif entry.children and is_delayed(tx.body, height):
                 self._remove(entry.children, Removal.UNMINABLE)
             self._graph.confirm(entry)
             self._waiting.add(entry.fee, entry.cost, -1)
             self._emit(TxRemoved(entry.tx.txid, entry.tx.wtxid, Removal.CONFIRMED))
+        self._graph.settle()
         self._past.block_connected(cost if txs else len(block.raw), alone)
         self._floor.block_connected(self._clock())
 

@@ -7,7 +7,7 @@ without touching the rest.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from operator import attrgetter
 
@@ -56,3 +56,9 @@ class Ranking:
             self._lasts[at] = piece[-1].rank
         else:
             del self._pieces[at], self._lasts[at]
+
+    def drop(self, is_gone: Callable[[Entry], bool]) -> None:
+        """Remove many at once."""
+        kept = ([e for e in piece if not is_gone(e)] for piece in self._pieces)
+        self._pieces = [piece for piece in kept if piece]
+        self._lasts = [piece[-1].rank for piece in self._pieces]

@@ -42,3 +42,22 @@ def test_it_is_what_sorting_gives(steps: list[tuple[int, int]]) -> None:
             present.add(entry)
         assert list(made) == sorted(present, key=lambda other: other.rank)
         assert len(made) == len(present)
+
+
+@given(st.lists(st.integers(-3, 3), max_size=40), st.sets(st.integers(0, 39)), st.integers(-3, 3))
+def test_many_leave_at_once_as_one_by_one(ranks: list[int], leaving: set[int], last: int) -> None:
+    made = Ranking()
+    entries = STOCK[: len(ranks)]
+    for index, (entry, rank) in enumerate(zip(entries, ranks, strict=True)):
+        entry.rank = (rank, index)
+        made.add(entry)
+    gone = {entries[index] for index in leaving if index < len(entries)}
+    made.drop(lambda entry: entry in gone)
+    kept = [entry for entry in entries if entry not in gone]
+    assert list(made) == sorted(kept, key=lambda other: other.rank)
+    another = STOCK[-1]
+    another.rank = (last, len(ranks))
+    made.add(another)
+    for entry in kept:
+        made.remove(entry)
+    assert list(made) == [another]
