@@ -81,12 +81,17 @@ class Chain:
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._failure: StorageError | None = None
+        self._context = BlockContext(self.chain_id, 1, self.tip.median_time())
+        self._context_of = self.tip
 
     # Reading
 
     def context(self) -> BlockContext:
         """The context of the block after the tip."""
-        return BlockContext(self.chain_id, self.tip.height + 1, self.tip.median_time())
+        if self._context_of is not self.tip:  # asked for each payment: 2 us
+            self._context_of = self.tip
+            self._context = BlockContext(self.chain_id, self.tip.height + 1, self.tip.median_time())
+        return self._context
 
     def coin(self, outpoint: OutPoint, lock: LockHash) -> Coin | None:
         """The unspent coin at `outpoint` if it is locked to `lock`; in memory, whatever its lock."""

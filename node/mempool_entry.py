@@ -56,8 +56,11 @@ class Entry:
         self.parents = tuple(parents)
         self.children: tuple[Entry, ...] = ()
         self.ancestor_count = 1 + len(ancestors)
-        self.ancestor_cost = self.cost + sum(entry.cost for entry in ancestors)
-        self.ancestor_fee = fee + sum(entry.fee for entry in ancestors)
+        self.ancestor_cost = self.cost
+        self.ancestor_fee = fee
+        for ancestor in ancestors:
+            self.ancestor_cost += ancestor.cost
+            self.ancestor_fee += ancestor.fee
         self.descendant_count = 1
         self.descendant_cost = self.cost
         self.descendant_fee = fee
@@ -112,15 +115,20 @@ class Entry:
 
 def is_contextual(checked: CheckedTx, coins: Iterable[Coin]) -> bool:
     """Whether a rule that it has to keep looks at heights, times or supplies."""
-    return (
-        any(coin.delayed for coin in coins)
-        or any(isinstance(issuance, Reissue) for issuance in checked.tx.body.issuances)
-        or any(type(atom) not in (Key, Sha256) for lock in checked.locks for _, atom in lock.atoms)
-    )
+    for coin in coins:
+        if coin.delayed:
+            return True
+    for lock in checked.locks:
+        for _, atom in lock.atoms:
+            if type(atom) is not Key and type(atom) is not Sha256:
+                return True
+    return any(isinstance(issuance, Reissue) for issuance in checked.tx.body.issuances)
 
 
 def supply_changes(body: Body) -> Mapping[AssetId, int]:
     """What `body` issues less what it destroys, by asset; the native coin left out."""
+    if not body.issuances and not any(output.asset for output in body.outputs):
+        return _NO_CHANGES  # one value shared by nearly all, for the sake of memory
     changes: dict[AssetId, int] = {}
     for issuance in body.issuances:
         if isinstance(issuance, Issue):
@@ -133,7 +141,7 @@ def supply_changes(body: Body) -> Mapping[AssetId, int]:
     for output in body.outputs:
         if output.asset and output.lock == BURN_LOCK:
             changes[output.asset] = changes.get(output.asset, 0) - output.amount
-    return changes or _NO_CHANGES  # one value shared by nearly all, for the sake of memory
+    return changes or _NO_CHANGES
 
 
 def ancestors_of(parents: Iterable[Entry], enough: int | None = None) -> set[Entry]:

@@ -43,7 +43,8 @@ class Graph:
         self._sequence = 0
         self.ranking = Ranking()
         """Best for a miner first."""
-        self._worth: list[_Worth] = []
+        self._worth: list[_Worth] | None = None
+        """A heap, kept from the first time on that something had to be dropped."""
         self._weighings = 0
 
     def __len__(self) -> int:
@@ -54,8 +55,9 @@ class Graph:
 
     def spenders(self, outpoints: Iterable[OutPoint]) -> list[Entry]:
         """Everyone who spends one of `outpoints`, without repetition, in a fixed order."""
-        found = (self._spenders.get(spent) for spent in outpoints)
-        return list(dict.fromkeys(entry for entry in found if entry is not None))
+        get = self._spenders.get
+        found = [entry for spent in outpoints if (entry := get(spent)) is not None]
+        return list(dict.fromkeys(found)) if found else found
 
     def touching(self, lock: LockHash) -> list[Entry]:
         """Everyone who pays to `lock` or spends from it, in order of arrival."""
@@ -175,15 +177,23 @@ class Graph:
 
     def _weigh(self, entry: Entry) -> None:
         """Write down anew what the mempool would lose by dropping `entry`."""
+        if self._worth is None:
+            return
         self._weighings += 1
         record = (entry.keeping_score, -entry.sequence, self._weighings, entry)
         heapq.heappush(self._worth, record)
         if len(self._worth) > 2 * len(self.entries) + _STALE_MAX:
-            self._worth = [(e.keeping_score, -e.sequence, 0, e) for e in self.entries.values()]
-            heapq.heapify(self._worth)
+            self._worth = self._weigh_all()
+
+    def _weigh_all(self) -> list[_Worth]:
+        records = [(e.keeping_score, -e.sequence, 0, e) for e in self.entries.values()]
+        heapq.heapify(records)
+        return records
 
     def least_worth(self) -> Entry:
         """The entry to drop first, with its descendants; of equal ones the youngest."""
+        if self._worth is None:
+            self._worth = self._weigh_all()
         while True:
             worth, _, _, entry = self._worth[0]
             if entry.is_in and worth == entry.keeping_score:
