@@ -7,18 +7,22 @@ Source: docs/protocol.md, "Block rules".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from consensus.block import (
     Block,
+    Header,
     block_pieces,
     block_root,
     decode_header,
     decode_parts,
+    make_block,
     transactions_root,
 )
 from consensus.errors import DecodeError, Invalid, Rule
-from consensus.params import BLOCK_COST_MAX
+from consensus.params import BLOCK_BYTES_MAX, BLOCK_COST_MAX
 from consensus.tx import Tx, identify, is_coinbase_witness
 from consensus.tx_rules import COST_PER_INPUT, CheckedTx, check_outputs, check_tx, cost_of
 
@@ -118,6 +122,25 @@ class BlockCheck:
             raise Invalid(Rule.BLOCK_ROOT, root, self.header.root)
         block = Block(self.header, tuple(self._txs), self._data)
         return CheckedBlock(block, tuple(self._checked), self._cost)
+
+
+def check_known(header: Header, coinbase: Tx, txs: Sequence[CheckedTx]) -> CheckedBlock:
+    """The same rules for a block of transactions that passed `check_tx` before.
+
+    Raises: Invalid. Any rule but `block-root` says that the block of `header` breaks it.
+    """
+    root = block_root(coinbase.raw, transactions_root([checked.tx for checked in txs]))
+    if root != header.root:
+        raise Invalid(Rule.BLOCK_ROOT, root, header.root)
+    if not coinbase.is_coinbase:
+        raise Invalid(Rule.COINBASE_MISPLACED, 0)
+    cost = check_coinbase(coinbase) + sum(checked.cost for checked in txs)
+    if cost > BLOCK_COST_MAX:
+        raise Invalid(Rule.BLOCK_COST, cost, BLOCK_COST_MAX)
+    block = make_block(header, (coinbase, *(checked.tx for checked in txs)))
+    if len(block.raw) > BLOCK_BYTES_MAX:
+        raise Invalid(Rule.OVERSIZED, len(block.raw), BLOCK_BYTES_MAX)
+    return CheckedBlock(block, tuple(txs), cost)
 
 
 def check_block(data: bytes) -> CheckedBlock:

@@ -14,13 +14,14 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from consensus.block import HEADER_BYTES, Block, Header, decode_header
-from consensus.block_rules import BlockCheck, CheckedBlock
+from consensus.block_rules import BlockCheck, CheckedBlock, check_known
 from consensus.errors import DecodeError, Invalid, Rule, StorageError, Violation
 from consensus.hashes import BlockHash, LockHash
 from consensus.header_tree import HeaderNode, HeaderTree, Status
 from consensus.locks import BlockContext
 from consensus.params import Params
-from consensus.tx import Coin, OutPoint
+from consensus.tx import Coin, OutPoint, Tx
+from consensus.tx_rules import CheckedTx
 from node.archive import Archive
 from node.connector import SLICE_COST, Attached, Connector, Stretch, pause
 from node.store import FLUSH_ROWS, Store
@@ -54,6 +55,8 @@ class ChainListener(NamedTuple):
     """A block whose header was accepted breaks a rule."""
     header: Callable[[HeaderNode], None]
     """A header with more work than any other became known."""
+    stored: Callable[[HeaderNode, Block], None]
+    """A block passed the rules that need no context."""
 
 
 class Chain:
@@ -134,26 +137,54 @@ class Chain:
             raise DecodeError(Rule.MALFORMED, "not a block")
         # The header first: proof of work is the price of everything that costs more to check.
         start = len(BLOCK_PREFIX)
-        header = decode_header(raw[start : start + HEADER_BYTES])
+        node = self._expect(decode_header(raw[start : start + HEADER_BYTES]))
+        if node.status is not Status.STORED:
+            self._take_in(node, await self._check(raw, node))
+        return node
+
+    def accept_known(
+        self, header: Header, coinbase: Tx, txs: Sequence[CheckedTx]
+    ) -> HeaderNode:  # fmt: skip
+        """Like `accept_block`, of transactions that were checked without context before.
+
+        Raises: Invalid, Missing, Premature. After `block-root` the block may still come.
+        """
+        node = self._expect(header)
+        if node.status is not Status.STORED:
+            try:
+                checked = check_known(header, coinbase, txs)
+            except Invalid as error:
+                if error.rule is not Rule.BLOCK_ROOT:
+                    self._condemn(node, error)
+                raise
+            self._take_in(node, checked)
+        return node
+
+    def _expect(self, header: Header) -> HeaderNode:
+        """The node of a block that is coming in. Raises: Invalid, Missing, Premature."""
         node = self.tree.get(header.hash)
         if node is None:
             self.add_headers([header])
             node = self.tree.get(header.hash)
             assert node is not None
-        if node.status is Status.STORED:
-            return node
         self._refuse_invalid(node)
-        checked = await self._check(raw, node)
-        # Meanwhile somebody else may have brought it, or what it builds on turned out invalid.
-        self._refuse_invalid(node)
-        if node.status is Status.HEADER:
-            self._store(node, raw, len(checked.block.txs))
-            self.tree.mark_stored(node)
-            self.archive.note(node)
-            self._keep(node, checked)
-            self._settled.clear()
-            self._wake.set()
         return node
+
+    def _take_in(self, node: HeaderNode, checked: CheckedBlock) -> None:
+        """Store a block, unless somebody else brought it meanwhile; `run` connects it.
+
+        Raises: Invalid, if meanwhile what it builds on turned out so; StorageError.
+        """
+        self._refuse_invalid(node)
+        if node.status is not Status.HEADER:
+            return
+        self._store(node, checked.block.raw, len(checked.block.txs))
+        self.tree.mark_stored(node)
+        self.archive.note(node)
+        self._keep(node, checked)
+        self._settled.clear()
+        self._wake.set()
+        self._listener.stored(node, checked.block)
 
     async def submit_block(self, raw: bytes) -> HeaderNode:
         """Like `accept_block`, and wait until it is known whether the block can be connected."""

@@ -75,6 +75,13 @@ class HeaderAdded(msgspec.Struct, frozen=True):
     node: HeaderNode
 
 
+class BlockStored(msgspec.Struct, frozen=True):
+    """A block passed every rule that needs no context. It is not connected, and may be invalid."""
+
+    node: HeaderNode
+    block: Block
+
+
 class BlockInvalid(msgspec.Struct, frozen=True):
     """A stored block broke a rule when it was to be connected."""
 
@@ -89,6 +96,7 @@ Event = (
     | BlockDisconnected
     | TipChanged
     | HeaderAdded
+    | BlockStored
     | BlockInvalid
 )
 Emit = Callable[[Event], None]

@@ -20,12 +20,14 @@ from consensus.header_tree import HeaderNode, HeaderTree
 from consensus.locks import BlockContext
 from consensus.params import COINBASE_MATURITY, Params
 from consensus.tx import Coin, OutPoint, Tx
+from consensus.tx_rules import CheckedTx
 from node.archive import Undo
 from node.chain import Chain, ChainListener, Change
 from node.events import (
     BlockConnected,
     BlockDisconnected,
     BlockInvalid,
+    BlockStored,
     EventBus,
     HeaderAdded,
     TipChanged,
@@ -88,7 +90,9 @@ class Ledger:
         self.bus = bus
         self._store = store
         self._clock = clock
-        listener = ChainListener(self._on_change, self._on_invalid, self._on_header)
+        listener = ChainListener(
+            self._on_change, self._on_invalid, self._on_header, self._on_stored
+        )
         self.chain = Chain(genesis, params, store, verifier, clock, listener)
         self.mempool = Mempool(self, policy, clock, bus.emit, verifier.verify_now)
         self._returning: asyncio.Task[None] | None = None
@@ -221,6 +225,12 @@ class Ledger:
         """Check a block without context and store it. Raises: Violation."""
         return await self.chain.accept_block(raw)
 
+    def accept_known(
+        self, header: Header, coinbase: Tx, txs: Sequence[CheckedTx]
+    ) -> HeaderNode:  # fmt: skip
+        """Store a block of transactions that were checked before. Raises: Violation."""
+        return self.chain.accept_known(header, coinbase, txs)
+
     async def submit_block(self, raw: bytes) -> HeaderNode:
         """Like `accept_block`, and wait for the verdict of all rules. Raises: Violation."""
         return await self.chain.submit_block(raw)
@@ -241,6 +251,10 @@ class Ledger:
     def tx_raw(self, wtxid: Wtxid) -> bytes | None:
         entry = self.mempool.by_wtxid(wtxid)
         return entry.tx.raw if entry else None
+
+    def waiting_txs(self) -> list[CheckedTx]:
+        """Everything in the mempool, what a miner would take first in front."""
+        return [entry.checked for entry in self.mempool.ranked()]
 
     def load_mempool(self, data: bytes) -> Iterator[bool]:
         """Submit what `mempool.dump` wrote, one at a time. Raises: DecodeError."""
@@ -279,3 +293,6 @@ class Ledger:
 
     def _on_header(self, node: HeaderNode) -> None:
         self.bus.emit(HeaderAdded(node))
+
+    def _on_stored(self, node: HeaderNode, block: Block) -> None:
+        self.bus.emit(BlockStored(node, block))

@@ -75,7 +75,7 @@ async def replay(directory: Path, workload: Workload, processes: int) -> dict[st
     began = time.perf_counter()
     store = open_store(directory, workload)
     verifier = Verifier(processes)
-    listener = ChainListener(lambda _: None, lambda *_: None, lambda _: None)
+    listener = ChainListener(lambda _: None, lambda *_: None, lambda _: None, lambda *_: None)
     chain = Chain(workload.genesis, workload.params, store, verifier, time.time, listener)
     await restore(chain)
     following = asyncio.create_task(chain.run())
@@ -149,7 +149,7 @@ async def by_stage(directory: Path, workload: Workload) -> dict[str, float]:
     store = open_store(directory, workload)
     chain = Chain(
         workload.genesis, workload.params, store, Verifier(0), time.time,
-        ChainListener(lambda _: None, lambda *_: None, lambda _: None),
+        ChainListener(lambda _: None, lambda *_: None, lambda _: None, lambda *_: None),
     )  # fmt: skip
     await restore(chain)
     stages = Stages()

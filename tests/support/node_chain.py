@@ -52,10 +52,14 @@ class NodeChain:
         self.changes: list[Change] = []
         self.condemned: list[tuple[HeaderNode, Violation]] = []
         self.headers: list[HeaderNode] = []
+        self.stored: list[Block] = []
         self.store = store
         self.verifier = verifier
         listener = ChainListener(
-            self.changes.append, lambda *what: self.condemned.append(what), self.headers.append
+            self.changes.append,
+            lambda *what: self.condemned.append(what),
+            self.headers.append,
+            lambda _, block: self.stored.append(block),
         )
         self.chain = Chain(
             genesis(params), params, store, verifier, lambda: FAR_FUTURE, listener
