@@ -261,7 +261,7 @@ class Node:
                 settings.params,
                 settings.mine_to,
                 build,
-                ledger.submit_block,
+                ledger.submit_known,
                 self.bus,
                 time.monotonic,
                 extranonces,

@@ -188,7 +188,16 @@ class Chain:
 
     async def submit_block(self, raw: bytes) -> HeaderNode:
         """Like `accept_block`, and wait until it is known whether the block can be connected."""
-        node = await self.accept_block(raw)
+        return await self._connected(await self.accept_block(raw))
+
+    async def submit_known(
+        self, header: Header, coinbase: Tx, txs: Sequence[CheckedTx]
+    ) -> HeaderNode:  # fmt: skip
+        """Like `accept_known`, and wait until it is known whether the block can be connected."""
+        return await self._connected(self.accept_known(header, coinbase, txs))
+
+    async def _connected(self, node: HeaderNode) -> HeaderNode:
+        """Wait for the verdict of all rules on a stored block. Raises: Invalid, StorageError."""
         await self.settled()
         self._check_storage()
         self._refuse_invalid(node)

@@ -235,6 +235,12 @@ class Ledger:
         """Like `accept_block`, and wait for the verdict of all rules. Raises: Violation."""
         return await self.chain.submit_block(raw)
 
+    async def submit_known(
+        self, header: Header, coinbase: Tx, txs: Sequence[CheckedTx]
+    ) -> HeaderNode:  # fmt: skip
+        """Like `accept_known`, and wait for the verdict of all rules. Raises: Violation."""
+        return await self.chain.submit_known(header, coinbase, txs)
+
     def submit_tx(self, raw: bytes) -> Tx:
         """Put a transaction into the mempool. Raises: Violation."""
         return self.mempool.submit(raw).tx

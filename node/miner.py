@@ -4,7 +4,7 @@ Where the difficulty follows the hash rate, processes of low priority search for
 header of its own. Where it does not (regtest), a block is one try away, and the miner keeps a pace
 instead.
 
-    idle → template → jobs to the workers → found → submit_block → tip changed → template → …
+    idle → template → jobs to the workers → found → submit_known → tip changed → template → …
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ import contextlib
 import logging
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
-from consensus.block import Block
+from consensus.block import Header
 from consensus.errors import Rule, Violation
 from consensus.hashes import BlockHash, LockHash
 from consensus.params import Params
-from consensus.tx import EXTRANONCE_BYTES
+from consensus.tx import EXTRANONCE_BYTES, Tx
+from consensus.tx_rules import CheckedTx
 from node.events import EventBus, TipChanged
 from node.miner_worker import JOB, NONCES, RESULT, search
-from node.template import Template
+from node.template import Mined, Template
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +47,8 @@ _WORKER = Path(__file__).with_name("miner_worker.py")
 
 BuildTemplate = Callable[[LockHash], Template]
 """A template on the present tip. Raises: Refused."""
-SubmitBlock = Callable[[bytes], Awaitable[object]]
-"""Has the node connect a block. Raises: Violation."""
+SubmitBlock = Callable[[Header, Tx, Sequence[CheckedTx]], Awaitable[object]]
+"""Has the node connect a block: header, coinbase, and the rest as it waited. Raises: Violation."""
 
 
 class MiningError(Exception):
@@ -113,21 +114,21 @@ async def generate(
     """
     made: list[BlockHash] = []
     for _ in range(count):
-        block = await _find(build(lock), extranonces)
-        await submit(block.raw)
-        made.append(block.header.hash)
+        mined = await _find(build(lock), extranonces)
+        await submit(*mined)
+        made.append(mined.header.hash)
         await asyncio.sleep(0)
     return made
 
 
-async def _find(template: Template, extranonces: Extranonces) -> Block:
+async def _find(template: Template, extranonces: Extranonces) -> Mined:
     extranonce = extranonces.next()
     head = template.header(template.coinbase(extranonce)).raw[:-4]
     target = template.target.to_bytes(32, "big")
     for start in range(0, GENERATE_TRIES_MAX, GENERATE_SLICE):
         nonce = search(head, target, start, GENERATE_SLICE)
         if nonce is not None:
-            return template.block(extranonce, template.time, nonce)
+            return template.mined(extranonce, template.time, nonce)
         await asyncio.sleep(0)
     raise MiningError(f"no block in {GENERATE_TRIES_MAX} tries; use the miner's own processes")
 
@@ -264,12 +265,12 @@ class Miner:
         job = self._jobs.get(number)
         if not found or job is None:
             return
-        block = job.template.block(job.extranonce, job.time, nonce)
+        mined = job.template.mined(job.extranonce, job.time, nonce)
         try:
-            await self._submit(block.raw)
+            await self._submit(*mined)
             self.blocks_found += 1
             log.info(
-                "mining: found block %d %s", job.template.height, block.header.hash[::-1].hex()
+                "mining: found block %d %s", job.template.height, mined.header.hash[::-1].hex()
             )
         except Violation as violation:
             log.warning("mining: block refused: %s", violation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,6 +25,7 @@ from consensus.header_tree import HeaderNode, HeaderTree, earliest_time, expecte
 from consensus.params import AMOUNT_MAX, BLOCK_BYTES_MAX, BLOCK_COST_MAX, Params
 from consensus.pow import target_of
 from consensus.tx import EXTRANONCE_BYTES, NATIVE, Tx, TxOut, make_coinbase
+from consensus.tx_rules import CheckedTx
 from node.mempool import Mempool
 from node.mempool_entry import Entry
 from node.selection import Selection
@@ -32,6 +34,18 @@ FRAMING_BYTES = 1 + 2 + HEADER_BYTES + 5
 """What a block has beside its transactions: two array headers, one of them of any length, and the
 header as bytes."""
 GENESIS_AGE_MAX_S = 3_600
+
+
+class Mined(NamedTuple):
+    """A block in parts that were checked when they came, except for the coinbase."""
+
+    header: Header
+    coinbase: Tx
+    txs: Sequence[CheckedTx]
+
+    @property
+    def block(self) -> Block:
+        return make_block(self.header, (self.coinbase, *(checked.tx for checked in self.txs)))
 
 
 class Choice:
@@ -46,6 +60,10 @@ class Choice:
         self.cost = sum(entry.cost for entry in entries)
 
     @cached_property
+    def checked(self) -> tuple[CheckedTx, ...]:
+        return tuple(entry.checked for entry in self.entries)
+
+    @property
     def txs(self) -> tuple[Tx, ...]:
         return tuple(entry.tx for entry in self.entries)
 
@@ -92,11 +110,10 @@ class Template(msgspec.Struct, frozen=True):
         root = block_root(coinbase.raw, self.choice.others_root)
         return make_header(VERSION, self.parent.hash, root, time or self.time, self.bits, nonce)
 
-    def block(self, extranonce: bytes, time: int, nonce: int) -> Block:
+    def mined(self, extranonce: bytes, time: int, nonce: int) -> Mined:
         """The block that a miner found."""
         coinbase = self.coinbase(extranonce)
-        header = self.header(coinbase, time, nonce)
-        return make_block(header, (coinbase, *self.choice.txs))
+        return Mined(self.header(coinbase, time, nonce), coinbase, self.choice.checked)
 
 
 def _coinbase(height: int, value: int, payout: LockHash, extranonce: bytes) -> Tx:

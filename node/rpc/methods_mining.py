@@ -186,7 +186,7 @@ async def generatetoaddress(
         return node.templates.build(ledger.tip, payout)
 
     try:
-        made = await generate(nblocks, address, build, ledger.submit_block, node.extranonces)
+        made = await generate(nblocks, address, build, ledger.submit_known, node.extranonces)
     except MiningError as error:
         raise RpcError(Code.MISC, str(error)) from None
     return [to_text(block_hash) for block_hash in made]

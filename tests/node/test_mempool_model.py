@@ -270,7 +270,8 @@ class MempoolModel(RuleBasedStateMachine):
         assert set(template.choice.txs) == set(self.waiting()), "there is room for all"
         assert template.choice.cost < BLOCK_COST_MAX
         self.rounds += 1
-        block = solve(template.block(self.rounds.to_bytes(8, "big"), template.time, 0))
+        extranonce = self.rounds.to_bytes(8, "big")
+        block = solve(template.mined(extranonce, template.time, 0).block)
         pool.mempool.block_connected(chain.connect(block.raw))
         pool.mempool.tip_changed()
         assert self.waiting() == []

@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,18 @@ from typing import Any
 import msgspec
 import pytest
 
+from consensus.block import Header
 from consensus.errors import Invalid, Refused, Rule
 from consensus.hashes import LockHash
 from consensus.params import TEST, Params
 from consensus.pow import hash_as_number, target_of
+from consensus.tx import Tx
+from consensus.tx_rules import CheckedTx
 from node import miner as miner_module
 from node.events import EventBus, TipChanged
 from node.miner import Extranonces, HashRate, Miner, MiningError, generate
 from node.miner_worker import JOB, NONCES, RESULT, search
-from node.template import Template, TemplateBuilder
+from node.template import Mined, Template, TemplateBuilder
 from tests.node.mempool_kit import PARAMS, Pool
 from tests.support.chain import ALICE, BOB
 
@@ -49,12 +52,12 @@ class Mine:
     def build(self, lock: LockHash) -> Template:
         return self.templates.build(self.pool.chain.tip, lock)
 
-    async def submit(self, raw: bytes) -> None:
+    async def submit(self, header: Header, coinbase: Tx, txs: Sequence[CheckedTx]) -> None:
         if self.refuse:
             raise Invalid(Rule.BLOCK_ROOT)
         chain = self.pool.chain
         previous = chain.tip
-        block = chain.connect(raw)
+        block = chain.connect(Mined(header, coinbase, txs).block.raw)
         self.connected += 1
         self.pool.now = max(self.pool.now, float(block.header.time)) + 1
         self.pool.mempool.block_connected(block)
@@ -95,8 +98,8 @@ def test_a_nonce_that_was_found_meets_the_target() -> None:
     head = made.header(made.coinbase(bytes(8))).raw[:-4]
     nonce = search(head, made.target.to_bytes(32, "big"), 0, 100_000)
     assert nonce is not None
-    block = made.block(bytes(8), made.time, nonce)
-    assert hash_as_number(block.header.hash) <= target_of(block.header.bits)
+    header = made.mined(bytes(8), made.time, nonce).header
+    assert hash_as_number(header.hash) <= target_of(header.bits)
     assert search(head, made.target.to_bytes(32, "big"), 0, nonce) is None
 
 

@@ -39,7 +39,7 @@ def chosen(pool: Pool) -> list[Tx]:
 def mine_template(pool: Pool) -> Block:
     """Mine a template, by every rule."""
     made = template(pool)
-    block = pool.chain.connect(solve(made.block(EXTRANONCE, made.time, 0)).raw)
+    block = pool.chain.connect(solve(made.mined(EXTRANONCE, made.time, 0).block).raw)
     pool.mempool.block_connected(block)
     pool.mempool.tip_changed()
     return block
