@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from consensus.block import HEADER_BYTES, Block, Header, decode_header
 from consensus.block_rules import BlockCheck, CheckedBlock, check_known
+from consensus.connect import KnownSpend
 from consensus.errors import DecodeError, Invalid, Rule, StorageError, Violation
 from consensus.hashes import BlockHash, LockHash
 from consensus.header_tree import HeaderNode, HeaderTree, Status
@@ -65,8 +66,10 @@ class Chain:
     def __init__(
         self, genesis: Block, params: Params, store: Store, verifier: Verifier,
         clock: Callable[[], float], listener: ChainListener,
+        known: KnownSpend = lambda checked, coins: None,
     ) -> None:  # fmt: skip
-        """`clock` gives seconds since 1970."""
+        """`clock` gives seconds since 1970. `known` may tell what a transaction spends whose
+        signatures were verified before."""
         self.params = params
         self.genesis = genesis
         self.chain_id = genesis.header.hash
@@ -75,7 +78,7 @@ class Chain:
         self.store = store
         self.archive = Archive(store)
         self._verifier = verifier
-        self._connector = Connector(self.chain_id, params, store, self.archive)
+        self._connector = Connector(self.chain_id, params, store, self.archive, known)
         self._clock = clock
         self._listener = listener
         self._checked: OrderedDict[BlockHash, CheckedBlock] = OrderedDict()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from consensus.block import Block
 from consensus.block_rules import CheckedBlock
-from consensus.connect import Connection, delta_of
+from consensus.connect import Connection, KnownSpend, delta_of
 from consensus.errors import Invalid, Missing, Rule
 from consensus.hashes import BlockHash
 from consensus.header_tree import HeaderNode
@@ -74,11 +74,15 @@ async def pause() -> None:
 class Connector:
     """Works on one block at a time, for a `Chain`."""
 
-    def __init__(self, chain_id: BlockHash, params: Params, store: Store, archive: Archive) -> None:
+    def __init__(
+        self, chain_id: BlockHash, params: Params, store: Store, archive: Archive,
+        known: KnownSpend,
+    ) -> None:  # fmt: skip
         self._chain_id = chain_id
         self._params = params
         self._store = store
         self._archive = archive
+        self._known = known
 
     async def attach(
         self, node: HeaderNode, checked: CheckedBlock, staging: Staging, signatures: VerifyBatch
@@ -89,7 +93,9 @@ class Connector:
         """
         assert node.parent is not None
         ctx = BlockContext(self._chain_id, node.height, node.parent.median_time())
-        connection = Connection(checked, ctx, self._params, staging.coin, staging.supply)
+        connection = Connection(
+            checked, ctx, self._params, staging.coin, staging.supply, self._known
+        )
         try:
             while (checks := connection.step(SLICE_COST)) is not None:
                 await signatures.add(checks)

@@ -20,7 +20,7 @@ from consensus.header_tree import HeaderNode, HeaderTree
 from consensus.locks import BlockContext
 from consensus.params import COINBASE_MATURITY, Params
 from consensus.tx import Coin, OutPoint, Tx
-from consensus.tx_rules import CheckedTx
+from consensus.tx_rules import CheckedTx, Spend
 from node.archive import Undo
 from node.chain import Chain, ChainListener, Change
 from node.events import (
@@ -93,7 +93,7 @@ class Ledger:
         listener = ChainListener(
             self._on_change, self._on_invalid, self._on_header, self._on_stored
         )
-        self.chain = Chain(genesis, params, store, verifier, clock, listener)
+        self.chain = Chain(genesis, params, store, verifier, clock, listener, self._known_spend)
         self.mempool = Mempool(self, policy, clock, bus.emit, verifier.verify_now)
         self._returning: asyncio.Task[None] | None = None
         self._immature: Mapping[LockHash, Mapping[AssetId, int]] = {}
@@ -266,7 +266,10 @@ class Ledger:
         """Submit what `mempool.dump` wrote, one at a time. Raises: DecodeError."""
         return (not isinstance(result, Violation) for result in self.mempool.load(data))
 
-    # What the chain says
+    # What the chain asks, and says
+
+    def _known_spend(self, checked: CheckedTx, coins: Sequence[Coin | None]) -> Spend | None:
+        return self.mempool.known_spend(checked, coins)
 
     def _on_change(self, change: Change) -> None:
         for node in change.detached:

@@ -17,7 +17,7 @@ from consensus.hashes import LockHash, Txid, Wtxid
 from consensus.keys import SigCheck
 from consensus.params import EXPIRY_MARGIN, TX_BYTES_MAX
 from consensus.tx import Coin, OutPoint, Tx, decode_tx, outpoint
-from consensus.tx_rules import CheckedTx, is_delayed
+from consensus.tx_rules import CheckedTx, Spend, is_delayed
 from node.events import Emit, Removal, TxAdded, TxRemoved
 from node.fees import FeeEstimator, Floor, RateHistogram, estimate
 from node.mempool_admission import Admission, ChainView, Verdict
@@ -75,6 +75,26 @@ class Mempool:
         not do so again. By wtxid, since a block may carry the same txid with a bad witness."""
         entry = self._graph.by_wtxid.get(wtxid)
         return entry.checked if entry else None
+
+    def known_spend(self, checked: CheckedTx, coins: Sequence[Coin | None]) -> Spend | None:
+        """What is known of a transaction in a block that spends `coins`, without asking the rules.
+
+        Its signatures were verified when it came, or by a block that it was in. None unless it
+        waits here with the same witness and no rule that it keeps looks at heights, times or
+        supplies: then its coins, which its outpoints name with all that they hold, are all that
+        counts.
+        """
+        entry = self._graph.by_wtxid.get(checked.tx.wtxid)
+        if entry is None or entry.contextual or entry.tx.body.expiry or entry.supplies:
+            return None
+        found: list[Coin] = []
+        for coin, former in zip(coins, entry.coins, strict=True):
+            # It may stand in another block than when the payment came, and so be another coin.
+            if coin is None or coin.delayed or coin.lock != former.lock:
+                return None
+            assert (coin.asset, coin.amount) == (former.asset, former.amount)
+            found.append(coin)
+        return Spend(entry.fee, (), tuple(found))
 
     def entries(self) -> Iterator[Entry]:
         """Every entry in order of arrival, parents before their children."""

@@ -13,6 +13,7 @@ from typing import Any
 from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec import structs
 
 from consensus.block import transactions_root
 from consensus.errors import Rule, Violation
@@ -285,6 +286,20 @@ class MempoolModel(RuleBasedStateMachine):
         assert template.choice.others_root == transactions_root(template.choice.txs)
         shown = json.decode(json.encode(show_transactions(template)))
         assert shown == show_plainly(template.entries)
+
+    @rule(later=st.sampled_from([-100, -3, 0, 1, 150]))
+    def what_is_known_of_spends_holds_in_any_block(self, later: int) -> None:
+        chain, mempool = self.pool.chain, self.pool.mempool
+        ctx = structs.replace(chain.context(), height=chain.context().height + later)
+        coins = dict(chain.coins)
+        for entry in mempool.entries():
+            found = [coins[spent] for spent in entry.tx.body.inputs]
+            known = mempool.known_spend(entry.checked, found)
+            event("known" if known else "not known")
+            if known:
+                asked = check_spend(entry.checked, found, chain.supply, ctx)
+                assert (known.fee, known.coins) == (asked.fee, asked.coins)
+            coins.update(coins_made(entry.tx, ctx.height, is_delayed(entry.tx.body, ctx.height)))
 
     @rule(cost_max=st.integers(0, 8_000))
     def choose_for_a_small_block(self, cost_max: int) -> None:
