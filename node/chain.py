@@ -101,7 +101,7 @@ class Chain:
 
     def coin(self, outpoint: OutPoint, lock: LockHash) -> Coin | None:
         """The unspent coin at `outpoint` if it is locked to `lock`; in memory, whatever its lock."""
-        return self.store.coin(outpoint, lock)
+        return self.store.coin(outpoint, lock, keep=True)
 
     def coin_at(self, outpoint: OutPoint) -> Coin | None:
         """The unspent coin at `outpoint`, found by way of the transaction index."""

@@ -62,6 +62,9 @@ from node.layout import (
 
 FLUSH_ROWS = 240_000
 """Rows waiting in memory at which a flush is due."""
+KEPT_MAX = 50_000
+"""Coins of the database that are kept because a waiting payment spends them: 100 bytes each, beside
+what the payment itself keeps of them."""
 Row = tuple[bytes, bytes | None]
 
 
@@ -112,6 +115,8 @@ class Store:
         self._database = database
         self._writer = writer
         self._view: View = database.view()
+        self._kept: dict[OutPoint, Coin] = {}
+        """Some coins that stand in `_view`: a look-up takes 0.1 us here and 3 us there."""
         self._flushing: asyncio.Task[None] | None = None
         self._failure: StorageError | None = None
         self._headers: dict[BlockHash, HeaderRow] = {}
@@ -149,16 +154,29 @@ class Store:
 
     # Reading
 
-    def coin(self, outpoint: OutPoint, lock: LockHash) -> Coin | None:
-        """The coin at `outpoint`, if it is locked to `lock`; in memory, whatever its lock."""
+    def coin(self, outpoint: OutPoint, lock: LockHash, keep: bool = False) -> Coin | None:
+        """The coin at `outpoint`, if it is locked to `lock`; in memory, whatever its lock.
+
+        `keep`: it will be asked for again, as when a payment waits for its block.
+        """
         for layer in (self._active, self._previous):
             coin = layer.created.get(outpoint)
             if coin is not None:
                 return coin
             if outpoint in layer.spent:
                 return None
-        value = self._view.get(coin_key(lock, outpoint))
-        return coin_of(lock, value) if value is not None else None
+        coin = self._kept.get(outpoint)
+        if coin is None:
+            value = self._view.get(coin_key(lock, outpoint))
+            coin = coin_of(lock, value) if value is not None else None
+            if keep and coin is not None:
+                self._keep(outpoint, coin)
+        return coin
+
+    def _keep(self, outpoint: OutPoint, coin: Coin) -> None:
+        self._kept[outpoint] = coin
+        if len(self._kept) > KEPT_MAX:
+            del self._kept[next(iter(self._kept))]
 
     def asset(self, asset: AssetId) -> AssetRecord | None:
         """The record of an asset; that of the native coin has the empty id."""
@@ -330,6 +348,8 @@ class Store:
         self.flushed = tip
         # The new view already has what `layer` added, so nobody may add it again.
         self._view = self._database.view()
+        for outpoint in layer.spent:  # one that exists again may be read again
+            self._kept.pop(outpoint, None)
         layer.forget_rows()
         self._previous_on_disk = True
         view.close()

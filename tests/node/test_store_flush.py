@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from consensus.errors import StorageError
+from consensus.tx import Coin, OutPoint
 from tests.support.economy import Economy, blocks_of, ripe_chain, whole_chain
 from tests.support.node_chain import HeldDatabase, NodeChain, open_chain, with_chain, within_limit
 from tests.support.recount import Recount, assert_knows, assert_rows_are, digest_of
@@ -175,3 +176,19 @@ def test_a_flush_with_nothing_new_writes_nothing(tmp_path: Path) -> None:
         assert database.writes == writes
 
     with_held_database(tmp_path, scenario)
+
+
+def test_a_coin_that_is_kept_is_gone_for_good_once_it_is_spent(tmp_path: Path) -> None:
+    async def scenario(node: NodeChain) -> None:
+        await node.give(BLOCKS[:110])
+        seen: dict[OutPoint, Coin] = {}
+        for height in range(111, 130):
+            await node.give(BLOCKS[height - 1 : height])
+            await node.chain.flush()
+            coins = Recount(WHOLE[: height + 1]).coins
+            seen |= coins
+            for spent, coin in seen.items():
+                assert node.store.coin(spent, coin.lock, keep=True) == coins.get(spent)
+        assert seen.keys() - coins.keys()
+
+    with_chain(tmp_path, scenario)

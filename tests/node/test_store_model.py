@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +35,7 @@ from consensus.tx import (
     make_coinbase,
     make_tx,
 )
+from node import store
 from node.blockfiles import RecordFiles
 from node.index import BlockIndexer
 from node.layout import FilePosition
@@ -130,6 +132,7 @@ class Model:
         self.blocks: list[Block] = []
         self.flushed: list[Block] = []
         self.seen: dict[Txid, None] = {}
+        self.seen_coins: dict[OutPoint, Coin] = {}
         self._open()
 
     def _open(self) -> None:
@@ -197,6 +200,12 @@ class Model:
 
     def check(self) -> None:
         wanted = Recount(self.blocks)
+        for spent, coin in wanted.coins.items():
+            if self._rng.randint(0, 1):
+                assert self.store.coin(spent, coin.lock, keep=True) == coin
+        self.seen_coins |= wanted.coins
+        for spent in self.seen_coins.keys() - wanted.coins.keys():
+            assert self.store.coin(spent, self.seen_coins[spent].lock, keep=True) is None
         assert_store_knows(self.store, wanted, self._rng.randint(1, 4))
         for lock in LOCKS:
             if lock not in wanted.history:
@@ -218,6 +227,11 @@ class Model:
             tip, coins = self.store.scan_coins()
             assert tip == self.flushed[-1].header.hash
             assert digest_of(dict(coins)) == Recount(self.flushed).digest()
+
+
+@pytest.fixture(autouse=True)
+def _few_coins_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "KEPT_MAX", 7)
 
 
 STEPS = st.lists(
