@@ -36,6 +36,9 @@ OTHERS_MAX = 8
 """Further peers remembered that announced a transaction which is under way."""
 RECENT_MAX = 5_000
 """Wtxids announced to a peer that becomes ready."""
+INV_INTERVAL_S = 0.005
+"""Least time between two announcements to a peer: in a flood many payments share an `inv`, a `gettxs` and a
+`txs`, which took 15 µs of CPU off each payment at each node."""
 ANNOUNCE_INTERVAL_S = 0.1
 
 
@@ -48,6 +51,8 @@ class _TxPeer:
         """What it announced to us or we to it."""
         self.to_announce: RecentSet[Wtxid] = RecentSet(QUEUE_MAX)
         self.flush_at = inf
+        self.next_flush = 0.0
+        """When the next announcement may go out at the earliest."""
         self.to_ask: RecentSet[Wtxid] = RecentSet(QUEUE_MAX)
         self.in_flight: set[Wtxid] = set()
         self.late: RecentSet[Wtxid] = RecentSet(IN_FLIGHT_MAX)
@@ -98,8 +103,12 @@ class TxRelay:
     def _queue(self, state: _TxPeer, wtxid: Wtxid, now: float) -> None:
         state.to_announce.add(wtxid)
         if state.flush_at == inf:
-            state.flush_at = now + self._rng.uniform(*self._config.tx_delay_s)
+            self._plan_flush(state, now)
             self.wake_at = min(self.wake_at, state.flush_at)
+
+    def _plan_flush(self, state: _TxPeer, now: float) -> None:
+        delayed = now + self._rng.uniform(*self._config.tx_delay_s)
+        state.flush_at = max(delayed, state.next_flush)
 
     def on_wake(self, now: float) -> list[Action]:
         """Send the announcements that are due."""
@@ -116,9 +125,10 @@ class TxRelay:
             for wtxid in batch:
                 state.known.add(wtxid)
             if batch:
+                state.next_flush = now + INV_INTERVAL_S
                 actions.append(Send(state.peer, Inv(batch)))
             if state.to_announce:
-                state.flush_at = now + self._rng.uniform(*self._config.tx_delay_s)
+                self._plan_flush(state, now)
         self.wake_at = min((state.flush_at for state in self._peers.values()), default=inf)
         return actions
 

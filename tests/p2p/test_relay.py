@@ -18,7 +18,14 @@ from p2p.config import NetworkConfig
 from p2p.messages import INV_MAX, Announce, GetTxs, Inv
 from p2p.orphans import ORPHANS_MAX, Orphanage
 from p2p.peer import Fault
-from p2p.relay import ANNOUNCE_INTERVAL_S, IN_FLIGHT_MAX, QUEUE_MAX, BlockAnnouncer, TxRelay
+from p2p.relay import (
+    ANNOUNCE_INTERVAL_S,
+    IN_FLIGHT_MAX,
+    INV_INTERVAL_S,
+    QUEUE_MAX,
+    BlockAnnouncer,
+    TxRelay,
+)
 from p2p.serving import block_messages, tx_messages
 from p2p.sync import HeaderSync
 from tests.support.chain import ALICE, BOB, FEE, coins_made
@@ -39,9 +46,9 @@ def wtxid(number: int) -> Wtxid:
     return Wtxid(number.to_bytes(32, "big"))
 
 
-def relay_with(*peers: int) -> tuple[ToyNode, TxRelay]:
+def relay_with(*peers: int, config: NetworkConfig = CONFIG) -> tuple[ToyNode, TxRelay]:
     node = ToyNode()
-    relay = TxRelay(node, CONFIG, random.Random(1))
+    relay = TxRelay(node, config, random.Random(1))
     for peer in peers:
         relay.on_ready(peer, 0.0)
     return node, relay
@@ -75,6 +82,18 @@ def test_transactions_are_announced_in_batches_in_their_order() -> None:
         put(node, relay, tx, 0.0)
     ((_, message),) = sent(Inv, relay.on_wake(0.1))
     assert message.wtxids == tuple(tx.wtxid for tx in txs)
+
+
+def test_what_comes_fast_is_announced_together_and_what_comes_alone_at_once() -> None:
+    node, relay = relay_with(1, config=NetworkConfig(tx_delay_s=(0.0, 0.0)))
+    txs = payments(4)
+    put(node, relay, txs[0], 1.0)
+    assert sent(Inv, relay.on_wake(1.0)) == [(1, Inv((txs[0].wtxid,)))]
+    for tx in txs[1:]:
+        put(node, relay, tx, 1.001)
+    assert relay.wake_at == 1.0 + INV_INTERVAL_S
+    assert relay.on_wake(1.001) == []
+    assert sent(Inv, relay.on_wake(relay.wake_at)) == [(1, Inv(tuple(t.wtxid for t in txs[1:])))]
 
 
 def test_a_transaction_is_not_announced_to_who_announced_it() -> None:
