@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from node.events import BlockInvalid, EventBus, HeaderAdded, TipChanged, TxAdded
+from node.events import BlockInvalid, BlockStored, EventBus, HeaderAdded, TipChanged, TxAdded
 from node.rpc.ports import PeerInfo, Totals
 from p2p import peer
 from p2p.hub import Hub
@@ -17,6 +17,7 @@ def listen_to_ledger(bus: EventBus, hub: Hub) -> Callable[[], None]:
         bus.subscribe(TxAdded, lambda event: hub.on_tx_added(event.tx)),
         bus.subscribe(TipChanged, lambda event: hub.on_tip_changed(event.tip)),
         bus.subscribe(HeaderAdded, lambda event: hub.on_header_added(event.node)),
+        bus.subscribe(BlockStored, lambda event: hub.on_block_stored(event.node, event.block)),
         bus.subscribe(
             BlockInvalid, lambda event: hub.on_block_invalid(event.node, event.violation)
         ),

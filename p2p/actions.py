@@ -10,6 +10,7 @@ import msgspec
 
 from consensus.block import Header
 from consensus.hashes import BlockHash, Wtxid
+from p2p.compact import Reconstruction
 from p2p.messages import Message
 from p2p.peer import ConnectionType, Fault, Reason
 from p2p.ports import Endpoint
@@ -83,5 +84,20 @@ class SubmitTx(msgspec.Struct, frozen=True):
     raw: bytes
 
 
-LedgerAction = AddHeaders | AcceptBlock | SubmitTx
+class AddCompact(msgspec.Struct, frozen=True):
+    """Put a block together from the mempool, then call `BlockRelay.on_compact_done`."""
+
+    peer: int
+    block: Reconstruction
+
+
+class AddBlockTxs(msgspec.Struct, frozen=True):
+    """Complete a block with what was missing of it, then call `BlockRelay.on_compact_done`."""
+
+    peer: int
+    block: Reconstruction
+    raws: tuple[bytes, ...]
+
+
+LedgerAction = AddHeaders | AcceptBlock | SubmitTx | AddCompact | AddBlockTxs
 Action = Send | Close | Blame | ServeBlocks | ServeTxs | Dial | LedgerAction

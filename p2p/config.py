@@ -32,6 +32,8 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
     redial_last_s: float = 60.0
     headers_timeout_s: float = 20.0
     block_timeout_s: float = 10.0
+    compact_timeout_s: float = 1.0
+    """How long a peer may take for what is missing of a compact block."""
     tx_timeout_s: float = 5.0
     tx_delay_s: tuple[float, float] = (0.010, 0.060)
     """Least and most time that a transaction waits before it is announced."""

@@ -84,6 +84,8 @@ class BlockDownload:
         self._accepting: set[BlockHash] = set()
         self._sources: dict[BlockHash, int] = {}
         """Who sent a stored block, for the case that it is found invalid later."""
+        self.held: set[BlockHash] = set()
+        """Blocks that are not to be asked for now: they are being put together."""
 
     @property
     def is_catching_up(self) -> bool:
@@ -136,6 +138,7 @@ class BlockDownload:
             if (
                 node.status is Status.HEADER
                 and node.hash not in self._requests
+                and node.hash not in self.held
                 and node.hash not in supplier.lacks
             ):
                 wanted.append(node)
@@ -159,6 +162,12 @@ class BlockDownload:
             assert node.parent is not None
             node = node.parent
         supplier.plan.extend(reversed(found))
+
+    def release(self, block_hash: BlockHash) -> None:
+        """A block that was held may be asked for again."""
+        self.held.discard(block_hash)
+        for supplier in self._suppliers.values():
+            supplier.replan()
 
     def _release(self, supplier: _Supplier, hashes: Iterable[BlockHash]) -> None:
         """Others may be asked for `hashes` now."""

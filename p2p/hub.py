@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import assert_never
 
+from consensus.block import Block
 from consensus.errors import DecodeError, Violation
 from consensus.header_tree import HeaderNode
 from consensus.tx import Tx
 from p2p.actions import (
     AcceptBlock,
     Action,
+    AddBlockTxs,
+    AddCompact,
     Blame,
     Close,
     Dial,
@@ -160,6 +163,9 @@ class Hub:
     def on_header_added(self, node: HeaderNode) -> None:
         self._apply(self._router.on_header_added())
 
+    def on_block_stored(self, node: HeaderNode, block: Block) -> None:
+        self._apply(self._router.on_block_stored(node, block))
+
     def on_block_invalid(self, node: HeaderNode, violation: Violation) -> None:
         self._apply(self._router.on_block_invalid(node, violation))
 
@@ -222,7 +228,7 @@ class Hub:
         violation, actions = await change_ledger(action, self._node, self._router)
         link = self._connections.links.get(action.peer)
         if link is not None and violation is None:
-            if isinstance(action, AcceptBlock):
+            if isinstance(action, AcceptBlock | AddCompact | AddBlockTxs):
                 link.peer.last_block = self._clock.now()
             elif isinstance(action, SubmitTx):
                 link.peer.last_tx = self._clock.now()

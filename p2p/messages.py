@@ -9,17 +9,21 @@ Source: docs/p2p.md, "Messages".
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any
 
 import msgspec
 
 from consensus.block import HEADER_BYTES
+from consensus.block_rules import TRANSACTIONS_MAX
 from consensus.codec import decode_canonical, decoder_of, encode
 from consensus.errors import DecodeError, Rule
 from consensus.hashes import BlockHash, Wtxid, sha256d
 from consensus.params import BLOCK_BYTES_MAX, TX_BYTES_MAX, UINT32_MAX
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
+COMPACT_VERSION = 2
+"""The least version that knows compact blocks."""
 LOCATOR_HASHES_MAX = 64
 HEADERS_MAX = 2_000
 ANNOUNCE_MAX = 8
@@ -27,6 +31,11 @@ INV_MAX = 1_000
 GETBLOCKS_MAX = 32
 ADDRESSES_MAX = 500
 TXS_BYTES_MAX = 262_144
+SHORT_ID_BYTES = 6
+SHORT_IDS_BYTES_MAX = SHORT_ID_BYTES * (TRANSACTIONS_MAX - 1)
+SALT_BYTES = 8
+BLOCK_TXS_MAX = 10_000
+"""Transactions of one block that may be asked for; whoever lacks more asks for the whole block."""
 AGENT_BYTES_MAX = 64
 FRAME_BYTES_MAX = BLOCK_BYTES_MAX + 7
 """The largest message: a block, with the array, the id and a length before it."""
@@ -155,9 +164,44 @@ class Announce(msgspec.Struct, frozen=True, array_like=True, tag=13, gc=False):
     headers: Annotated[tuple[HeaderField, ...], msgspec.Meta(min_length=1, max_length=ANNOUNCE_MAX)]
 
 
+class CompactMode(msgspec.Struct, frozen=True, array_like=True, tag=14, gc=False):
+    """Whether the sender wants new blocks at once, as `Compact`."""
+
+    wanted: Annotated[int, msgspec.Meta(ge=0, le=1)]
+
+
+class Compact(msgspec.Struct, frozen=True, array_like=True, tag=15, gc=False):
+    """A block whose transactions the receiver is expected to have."""
+
+    header: HeaderField
+    salt: Annotated[bytes, msgspec.Meta(min_length=SALT_BYTES, max_length=SALT_BYTES)]
+    """Drawn by the sender: with the hash of the block, the key of the short ids."""
+    coinbase: TxField
+    ids: Annotated[bytes, msgspec.Meta(max_length=SHORT_IDS_BYTES_MAX)]
+    """Short ids of all other transactions in their order, one after the other."""
+
+
+class GetBlockTxs(msgspec.Struct, frozen=True, array_like=True, tag=16, gc=False):
+    """Asks for transactions of a block that came as `Compact`."""
+
+    hash: BlockHashField
+    indexes: Annotated[tuple[U16, ...], msgspec.Meta(min_length=1, max_length=BLOCK_TXS_MAX)]
+    """Ascending; 0 is the transaction after the coinbase."""
+
+
+class BlockTxs(msgspec.Struct, frozen=True, array_like=True, tag=17, gc=False):
+    """The transactions that a `GetBlockTxs` asked for, in its order."""
+
+    hash: BlockHashField
+    transactions: Annotated[
+        tuple[TxField, ...], msgspec.Meta(min_length=1, max_length=BLOCK_TXS_MAX)
+    ]
+
+
 Message = (
     Hello | Ping | Pong | GetAddr | Addr | GetHeaders | Headers
     | Inv | GetTxs | Txs | GetBlocks | BlockMessage | NotFound | Announce
+    | CompactMode | Compact | GetBlockTxs | BlockTxs
 )  # fmt: skip
 
 
@@ -195,6 +239,10 @@ MESSAGES: Mapping[int, Kind] = {
     11: _kind("block", BlockMessage, FRAME_BYTES_MAX, 60_000, 6_000),
     12: _kind("notfound", NotFound, 34_005, 6_000, 600),
     13: _kind("announce", Announce, 659, 1_200, 600),
+    14: _kind("compactmode", CompactMode, 3, 60, 60),
+    15: _kind("compact", Compact, 260_100, 1_200, 600),
+    16: _kind("getblocktxs", GetBlockTxs, 30_039, 600, 60),
+    17: _kind("blocktxs", BlockTxs, FRAME_BYTES_MAX, 600, 60),
 }
 """Every message by its id."""
 
@@ -231,6 +279,12 @@ def decode_message(frame: bytes) -> Message:
         case GetHeaders(stop=stop):
             if len(stop) not in (0, 32):
                 raise DecodeError(Rule.MALFORMED, "getheaders: stop")
+        case Compact(ids=ids):
+            if len(ids) % SHORT_ID_BYTES:
+                raise DecodeError(Rule.MALFORMED, "compact: ids")
+        case GetBlockTxs(indexes=indexes):
+            if any(low >= high for low, high in pairwise(indexes)):
+                raise DecodeError(Rule.MALFORMED, "getblocktxs: not ascending")
         case _:
             pass
     return message

@@ -14,6 +14,7 @@ from consensus.hashes import BlockHash, Wtxid
 from consensus.header_tree import HeaderNode, HeaderTree
 from consensus.params import Params
 from consensus.tx import Tx
+from consensus.tx_rules import CheckedTx
 
 
 class Endpoint(NamedTuple):
@@ -60,6 +61,17 @@ class NodePort(Protocol):
 
         Raises: DecodeError, Invalid, Missing, Premature.
         """
+
+    def accept_known(
+        self, header: Header, coinbase: Tx, txs: Sequence[CheckedTx]
+    ) -> HeaderNode:  # fmt: skip
+        """Like `accept_block`, of transactions that passed `check_tx` already.
+
+        Raises: Invalid, Missing, Premature. After `block-root` the block may still come.
+        """
+
+    def waiting_txs(self) -> Sequence[CheckedTx]:
+        """What is in the mempool, best for a miner first."""
 
     def has_block(self, block_hash: BlockHash) -> bool: ...
 

@@ -24,7 +24,7 @@ from p2p.messages import ANNOUNCE_MAX, INV_MAX, Announce, GetTxs, Inv
 from p2p.orphans import Orphanage
 from p2p.peer import Fault, is_to_blame
 from p2p.ports import NodePort, RandomSource
-from p2p.sync import PeerChain
+from p2p.sync import PeerChain, is_on_chain
 
 KNOWN_MAX = 20_000
 """Wtxids remembered of each peer."""
@@ -262,6 +262,9 @@ class TxRelay:
 class _AnnouncePeer:
     def __init__(self) -> None:
         self.sent: HeaderNode | None = None
+        self.early: HeaderNode | None = None
+        """What it got before it was connected here: it is told when that is so."""
+        self.early_at = 0.0
         self.next_at = 0.0
         self.is_due = False
 
@@ -302,6 +305,10 @@ class BlockAnnouncer:
 
     def _announce(self, peer: int, state: _AnnouncePeer, now: float) -> list[Action]:
         tip, chain = self._node.tip, self._chains[peer]
+        if state.early is tip and not chain.has(tip):
+            state.early = None
+            state.next_at = now + ANNOUNCE_INTERVAL_S
+            return [Send(peer, Announce((tip.header.raw,)))]
         if self._is_known(chain, state, tip):
             return []
         if chain.claimed > tip.work:
@@ -317,8 +324,29 @@ class BlockAnnouncer:
         state.next_at = now + ANNOUNCE_INTERVAL_S
         return [Send(peer, Announce(tuple(reversed(found))))]
 
+    def take_early(self, peers: Iterable[int], node: HeaderNode, now: float) -> list[int]:
+        """Those of `peers` that know the parent of `node` and not `node`; they are sent it now."""
+        found = []
+        parent = node.parent
+        assert parent is not None
+        for peer in peers:
+            state, chain = self._peers[peer], self._chains[peer]
+            if now < state.early_at or chain.claimed > node.work:
+                continue
+            if self._is_known(chain, state, parent) and not self._is_known(chain, state, node):
+                state.sent = state.early = node
+                state.early_at = now + ANNOUNCE_INTERVAL_S
+                found.append(peer)
+        return found
+
+    def note_seen(self, peer: int, node: HeaderNode) -> None:
+        """The peer sent us `node`, and need not be told of it."""
+        state = self._peers.get(peer)
+        if state is not None and (state.sent is None or node.work > state.sent.work):
+            state.sent = node
+
     def _is_known(self, chain: PeerChain, state: _AnnouncePeer, node: HeaderNode) -> bool:
-        sent = state.sent
-        if sent is not None and sent.height >= node.height and sent.ancestor(node.height) is node:
-            return True
+        for end in (state.sent, chain.told):
+            if end is not None and is_on_chain(node, end):
+                return True
         return node.parent is None or chain.has(node)

@@ -7,11 +7,23 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from consensus.errors import Violation
+from consensus.block import Block
+from consensus.errors import Rule, Violation
 from consensus.header_tree import HeaderNode
 from consensus.tx import Tx
-from p2p.actions import AcceptBlock, Action, AddHeaders, Blame, Send, ServeBlocks, SubmitTx
+from p2p.actions import (
+    AcceptBlock,
+    Action,
+    AddBlockTxs,
+    AddCompact,
+    AddHeaders,
+    Blame,
+    Send,
+    ServeBlocks,
+    SubmitTx,
+)
 from p2p.addrbook import AddressBook
+from p2p.blockrelay import BlockRelay
 from p2p.config import NetworkConfig
 from p2p.download import BlockDownload
 from p2p.messages import (
@@ -19,8 +31,12 @@ from p2p.messages import (
     AddrEntry,
     Announce,
     BlockMessage,
+    BlockTxs,
+    Compact,
+    CompactMode,
     GetAddr,
     GetBlocks,
+    GetBlockTxs,
     GetHeaders,
     GetTxs,
     Headers,
@@ -49,6 +65,7 @@ class Router:
         self.download = BlockDownload(node, self.headers.chains, config)
         self.txs = TxRelay(node, config, rng)
         self.announcer = BlockAnnouncer(node, self.headers.chains)
+        self.blocks = BlockRelay(node, self.announcer, self.download, config, rng)
         self._book = book
         self._clock = clock
 
@@ -64,6 +81,7 @@ class Router:
         self.download.on_ready(peer.id)
         self.txs.on_ready(peer.id, now)
         self.announcer.on_ready(peer.id)
+        actions += self.blocks.on_ready(peer.id, peer.is_inbound, hello.version)
         if peer.is_inbound:
             self._learn_listener(peer)
         else:
@@ -83,6 +101,7 @@ class Router:
         actions = self.headers.on_gone(peer.id, now)
         self.download.on_gone(peer.id)
         self.announcer.on_gone(peer.id)
+        actions += self.blocks.on_gone(peer.id)
         actions += self.txs.on_gone(peer.id, now)
         return actions + self.download.fill(now)
 
@@ -100,6 +119,14 @@ class Router:
                 return [ServeBlocks(peer.id, hashes)] if hashes else []
             case BlockMessage(raw):
                 return self.download.on_block(peer.id, raw, now)
+            case CompactMode(wanted):
+                return self.blocks.on_mode(peer.id, wanted)
+            case Compact():
+                return self.blocks.on_compact(peer.id, message)
+            case GetBlockTxs():
+                return self.blocks.on_getblocktxs(peer.id, message)
+            case BlockTxs():
+                return self.blocks.on_blocktxs(peer.id, message)
             case Inv(wtxids):
                 if self.download.is_catching_up:
                     return []
@@ -110,6 +137,7 @@ class Router:
                 return self.txs.on_txs(peer.id, transactions, now)
             case NotFound(hashes):
                 actions = self.download.on_notfound(peer.id, hashes, now)
+                actions += self.blocks.on_notfound(peer.id, hashes, now)
                 return actions + self.txs.on_notfound(peer.id, hashes, now)
             case GetAddr():
                 return self._on_getaddr(peer)
@@ -145,7 +173,25 @@ class Router:
 
     def on_block_done(self, action: AcceptBlock, violation: Violation | None) -> list[Action]:
         now = self._clock.monotonic()
-        return self.download.on_block_done(action.peer, action.block_hash, violation, now)
+        actions = self.download.on_block_done(action.peer, action.block_hash, violation, now)
+        if violation is None:
+            actions += self.blocks.on_delivered(action.peer, now)
+        return actions
+
+    def on_compact_done(
+        self, action: AddCompact | AddBlockTxs, violation: Violation | None
+    ) -> list[Action]:
+        now, block = self._clock.monotonic(), action.block
+        if block.is_header_good or violation is None:
+            return self.blocks.on_compact_done(action, violation, now)
+        self.blocks.on_header_refused(action)
+        if violation.rule is Rule.BLOCK_KNOWN_INVALID:
+            # Its sender has not connected it yet, and need not know what we know.
+            return []
+        return self.headers.on_headers_added(action.peer, (block.header,), False, violation, now)
+
+    def on_block_stored(self, node: HeaderNode, block: Block) -> list[Action]:
+        return self.blocks.on_block_stored(node, block, self._clock.monotonic())
 
     def on_tx_done(self, action: SubmitTx, violation: Violation | None) -> list[Action]:
         now = self._clock.monotonic()
@@ -175,4 +221,5 @@ class Router:
     def on_tick(self) -> list[Action]:
         """Deadlines are looked at."""
         now = self._clock.monotonic()
+        self.blocks.on_tick(now)
         return self.headers.on_tick(now) + self.download.on_tick(now) + self.txs.on_tick(now)

@@ -38,6 +38,8 @@ class PeerChain:
         """The end of its chain, while that is not in our tree."""
         self.best: HeaderNode | None = None
         """The header with the most work that it is known to have."""
+        self.told: HeaderNode | None = None
+        """The end of the last headers that it got from us as an answer."""
         self.unanswered = 0
         self.deadline: float | None = None
         """When the answer to the last getheaders is due."""
@@ -135,6 +137,8 @@ class HeaderSync:
             if stop is not None and start.height < stop.height <= end.height:
                 end = end.ancestor(stop.height)
         found = []
+        if (chain := self.chains.get(peer)) is not None:
+            chain.told = end
         while end is not start:
             found.append(end.header.raw)
             assert end.parent is not None

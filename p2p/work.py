@@ -6,12 +6,25 @@ import asyncio
 from typing import assert_never
 
 from consensus.errors import Violation
-from p2p.actions import AcceptBlock, Action, AddHeaders, LedgerAction, SubmitTx
+from p2p.actions import (
+    AcceptBlock,
+    Action,
+    AddBlockTxs,
+    AddCompact,
+    AddHeaders,
+    LedgerAction,
+    SubmitTx,
+)
+from p2p.compact import Reconstruction
 from p2p.ports import NodePort
 from p2p.router import Router
 
 HEADERS_SLICE = 100
 """Headers that are checked before others get their turn."""
+MATCH_SLICE = 2_000
+"""Waiting transactions that are compared with a compact block likewise: half a millisecond."""
+CHECK_SLICE = 32
+"""Transactions of a block that are decoded and checked likewise."""
 
 
 async def change_ledger(
@@ -29,6 +42,10 @@ async def change_ledger(
                 await node.accept_block(raw)
             case SubmitTx(_, _, raw):
                 node.submit_tx(raw)
+            case AddCompact(_, block):
+                await _match(block, node)
+            case AddBlockTxs(_, block, raws):
+                await _complete(block, raws, node)
             case _:
                 assert_never(action)
     except Violation as error:
@@ -40,5 +57,39 @@ async def change_ledger(
             return violation, router.on_block_done(action, violation)
         case SubmitTx():
             return violation, router.on_tx_done(action, violation)
+        case AddCompact() | AddBlockTxs():
+            return violation, router.on_compact_done(action, violation)
         case _:
             assert_never(action)
+
+
+async def _match(block: Reconstruction, node: NodePort) -> None:
+    """Raises: Violation, of the header or of the block that came out."""
+    node.add_headers([block.header])
+    block.is_header_good = True
+    waiting = node.waiting_txs()
+    for start in range(0, len(waiting), MATCH_SLICE):
+        if start:
+            await asyncio.sleep(0)
+        block.match(waiting[start : start + MATCH_SLICE])
+        if block.is_complete:
+            break
+    _accept_if_complete(block, node)
+
+
+async def _complete(block: Reconstruction, raws: tuple[bytes, ...], node: NodePort) -> None:
+    """Raises: Violation, of a transaction that was sent or of the block that came out."""
+    for number, (index, raw) in enumerate(zip(block.missing, raws, strict=True), 1):
+        try:
+            block.add(index, raw)
+        except Violation:
+            block.is_refused = True
+            raise
+        if number % CHECK_SLICE == 0:
+            await asyncio.sleep(0)
+    _accept_if_complete(block, node)
+
+
+def _accept_if_complete(block: Reconstruction, node: NodePort) -> None:
+    if block.is_complete:
+        node.accept_known(block.header, block.coinbase(), block.txs())

@@ -10,7 +10,7 @@ from consensus.asset import asset_id, authority_id
 from consensus.params import COIN
 from consensus.tx import BURN_LOCK, NATIVE, AssetDefinition, Issue, Reissue, TxOut, outpoint
 from tests.functional.wallets import CliWallet
-from tests.support.chain import ALICE, BOB, CAROL, DAVE, ToyChain, blocks_of, digest_of
+from tests.support.chain import ALICE, BOB, CAROL, DAVE, FEE, ToyChain, blocks_of, digest_of
 from tests.support.daemon import Daemon, feed, running, wait_for, wait_for_one_tip
 
 GOLD = AssetDefinition(b"GOLD", b"Gold", 3, b"", True)
@@ -115,6 +115,36 @@ def test_payments_by_wallet_reach_the_third_node_and_a_late_fourth(tmp_path: Pat
                         for daemon in (first, second, third, fourth)
                     }
                     assert len(hashes) == 1
+
+
+def test_block_of_known_payments_travels_to_the_third_node_in_a_few_bytes(tmp_path: Path) -> None:
+    chain = ToyChain()
+    coins = chain.fund(ALICE, 40)
+    output = TxOut(NATIVE, chain.coins[coins[0]].amount - FEE, BOB.lock)
+    payments = [chain.spend([spent], [output]) for spent in coins]
+    first = Daemon(tmp_path / "first")
+    with running(first):
+        feed(first, blocks_of(chain))
+        second = Daemon(tmp_path / "second", "--connect", first.p2p)
+        with running(second):
+            third = Daemon(tmp_path / "third", "--connect", second.p2p)
+            with running(third):
+                wait_for_one_tip([first, second, third])
+                for payment in payments:
+                    first.call("sendrawtransaction", payment.raw.hex())
+                wait_for(
+                    lambda: third.call("getmempoolinfo")["size"] == len(payments),
+                    "the payments reach the third node",
+                )
+                before = third.call("getnettotals")["totalbytesrecv"]
+                (made,) = first.call("generatetoaddress", 1, BOB.address())
+                assert wait_for_one_tip([first, second, third]) == made
+                received = third.call("getnettotals")["totalbytesrecv"] - before
+                block = bytes.fromhex(third.call("getblock", made, 0))
+                assert sum(payment.raw in block for payment in payments) == len(payments)
+                assert received < len(block) / 4
+                hashes = {node.call("gettxoutsetinfo")["coinset"] for node in (first, third)}
+                assert len(hashes) == 1
 
 
 def test_kill_while_blocks_connect_loses_nothing(tmp_path: Path) -> None:

@@ -20,8 +20,12 @@ from p2p.messages import (
     AddrEntry,
     Announce,
     BlockMessage,
+    BlockTxs,
+    Compact,
+    CompactMode,
     GetAddr,
     GetBlocks,
+    GetBlockTxs,
     GetHeaders,
     GetTxs,
     Headers,
@@ -75,6 +79,19 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(GetBlocks, some_hashes),
     st.builds(BlockMessage, st.binary(max_size=300)),
     st.builds(NotFound, some_hashes),
+    st.builds(CompactMode, st.integers(0, 1)),
+    st.builds(
+        Compact, st.binary(min_size=80, max_size=80), st.binary(min_size=8, max_size=8),
+        st.binary(min_size=1, max_size=300), st.integers(0, 20).map(lambda count: b"sixsix" * count),
+    ),
+    st.builds(
+        GetBlockTxs, hashes,
+        st.sets(st.integers(0, 2**16 - 1), min_size=1, max_size=20).map(sorted).map(tuple),
+    ),
+    st.builds(
+        BlockTxs, hashes,
+        st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=9).map(tuple),
+    ),
 )  # fmt: skip
 
 
@@ -145,6 +162,10 @@ LARGEST: tuple[Message, ...] = (
     Txs((bytes(100_000),) * 2),
     BlockMessage(bytes(4_000_000)),
     Announce((bytes(80),) * 8),
+    CompactMode(1),
+    Compact(bytes(80), bytes(8), bytes(100_000), bytes(159_996)),
+    GetBlockTxs(BlockHash(bytes(32)), tuple(range(55_536, 65_536))),
+    BlockTxs(BlockHash(bytes(32)), (bytes(99_990),) * 40),
 )  # fmt: skip
 
 
@@ -163,6 +184,11 @@ TOO_LARGE = {
     "bytes of a block": encode((11, bytes(4_000_001))),
     "bytes of txs": encode((9, (bytes(100_000),) * 3)),
     "bytes of a transaction": encode((9, (bytes(100_001),))),
+    "entries of blocktxs": encode((17, bytes(32), (b"x",) * 10_001)),
+    "entries of getblocktxs": encode((16, bytes(32), tuple(range(10_001)))),
+    "ids of compact": encode((15, bytes(80), bytes(8), b"x", bytes(160_002))),
+    "bytes of a coinbase": encode((15, bytes(80), bytes(8), bytes(100_001), b"")),
+    "bytes of blocktxs": encode((17, bytes(32), (bytes(100_000),) * 41)),
     "bytes of an agent": encode((0, 1, 0, bytes(32), bytes(8), b"n", b"a" * 65, 0, 0, bytes(32), b"\x01")),
 }  # fmt: skip
 
@@ -188,6 +214,12 @@ BAD_FIELDS = {
     "half a stop hash": encode((5, (), bytes(16))),
     "an empty announcement": encode((13, ())),
     "an empty transaction": encode((9, (b"",))),
+    "a short id of five bytes": encode((15, bytes(80), bytes(8), b"x", bytes(11))),
+    "a header of 79 bytes": encode((15, bytes(79), bytes(8), b"x", b"")),
+    "indexes that do not ascend": encode((16, bytes(32), (1, 1))),
+    "no indexes": encode((16, bytes(32), ())),
+    "no transactions of a block": encode((17, bytes(32), ())),
+    "a third mode": encode((14, 2)),
     "a negative nonce": encode((1, -1)),
 }
 

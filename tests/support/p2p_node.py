@@ -7,18 +7,18 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from consensus.block import Header
-from consensus.block_rules import check_block
+from consensus.block import Block, Header
+from consensus.block_rules import check_block, check_known
 from consensus.errors import Invalid, Missing, Refused, Rule, Violation
 from consensus.hashes import BlockHash, Wtxid
 from consensus.header_tree import HeaderNode, HeaderTree, Status
 from consensus.keys import are_signed
 from consensus.params import REGTEST, TX_BYTES_MAX, Params
 from consensus.tx import Coin, OutPoint, Tx, decode_tx
-from consensus.tx_rules import check_spend, check_tx
+from consensus.tx_rules import CheckedTx, check_spend, check_tx
 from p2p.config import NetworkConfig
-from p2p.hub import Hub
 from p2p.network import Network
 from p2p.ports import Endpoint
 from tests.support.chain import ToyChain, coins_made
@@ -27,15 +27,29 @@ WAIT_S = 20.0
 """How long a test waits for what must come."""
 
 
+class Listener(Protocol):
+    """Whom the node tells: its network, or what a test puts in its place."""
+
+    def on_tx_added(self, tx: Tx) -> None: ...
+
+    def on_tip_changed(self, tip: HeaderNode) -> None: ...
+
+    def on_block_stored(self, node: HeaderNode, block: Block) -> None: ...
+
+    def on_block_invalid(self, node: HeaderNode, violation: Violation) -> None: ...
+
+
 class ToyNode:
     """`NodePort` over a `ToyChain`, with a mempool and without a disk."""
 
     def __init__(self, params: Params = REGTEST, now: Callable[[], int] | None = None) -> None:
         self.chain = ToyChain(params)
         self.mempool: dict[Wtxid, Tx] = {}
-        self.network: Hub | None = None
+        self.network: Listener | None = None
         self.stored: dict[BlockHash, bytes] = {}
         self.accepted: list[BlockHash] = []
+        self.rebuilt: list[BlockHash] = []
+        """Blocks that were put together from the mempool."""
         self.served_bytes = 0
         """If set, blocks are served as so many zero bytes: large ones take long to make."""
         self._coins: dict[OutPoint, Coin] = {}
@@ -65,12 +79,28 @@ class ToyNode:
     async def accept_block(self, raw: bytes) -> HeaderNode:
         checked = check_block(raw)
         await asyncio.sleep(0)
-        node = self.tree.add(checked.block.header, self._now())
-        self.stored[node.hash] = raw
+        return self._take_in(self.tree.add(checked.block.header, self._now()), checked.block)
+
+    def accept_known(
+        self, header: Header, coinbase: Tx, txs: Sequence[CheckedTx]
+    ) -> HeaderNode:  # fmt: skip
+        node = self.tree.add(header, self._now())
+        if node.status is Status.HEADER:
+            self._take_in(node, check_known(header, coinbase, txs).block)
+            self.rebuilt.append(node.hash)
+        return node
+
+    def _take_in(self, node: HeaderNode, block: Block) -> HeaderNode:
+        self.stored[node.hash] = block.raw
         self.accepted.append(node.hash)
         self.tree.mark_stored(node)
+        if self.network is not None:
+            self.network.on_block_stored(node, block)
         self._advance()
         return node
+
+    def waiting_txs(self) -> list[CheckedTx]:
+        return [check_tx(tx) for tx in self.mempool.values()]
 
     def _advance(self) -> None:
         """Make the best complete chain the active one."""
@@ -141,8 +171,12 @@ class ToyNode:
     def mine(self, count: int = 1) -> None:
         """Mine blocks with what is in the mempool, and tell the network."""
         for _ in range(count):
-            txs = tuple(self.mempool.values())
-            self.chain.mine(txs)
+            block = self.chain.template(tuple(self.mempool.values()))
+            node = self.tree.add(block.header, self._now())
+            self.tree.mark_stored(node)
+            if self.network is not None:
+                self.network.on_block_stored(node, block)
+            self.chain.connect(block.raw)
             self.mempool.clear()
             self._coins.clear()
             if self.network is not None:
