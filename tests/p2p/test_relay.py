@@ -14,8 +14,9 @@ from consensus.errors import Invalid, Missing, Refused, Rule, Violation
 from consensus.hashes import Txid, Wtxid
 from consensus.tx import Tx
 from p2p.actions import Action, Blame, ServeTxs, SubmitTx
+from p2p.bounded import TokenBucket
 from p2p.config import NetworkConfig
-from p2p.messages import INV_MAX, Announce, GetTxs, Inv
+from p2p.messages import IDS, INV_MAX, MESSAGES, Announce, GetTxs, Inv
 from p2p.orphans import ORPHANS_MAX, Orphanage
 from p2p.peer import Fault
 from p2p.relay import (
@@ -94,6 +95,19 @@ def test_what_comes_fast_is_announced_together_and_what_comes_alone_at_once() ->
     assert relay.wake_at == 1.0 + INV_INTERVAL_S
     assert relay.on_wake(1.001) == []
     assert sent(Inv, relay.on_wake(relay.wake_at)) == [(1, Inv(tuple(t.wtxid for t in txs[1:])))]
+
+
+def test_a_flood_is_announced_within_the_budget_of_inv() -> None:
+    node, relay = relay_with(1, config=NetworkConfig(tx_delay_s=(0.0, 0.0)))
+    (tx,) = payments(1)
+    kind = MESSAGES[IDS[Inv]]
+    budget = TokenBucket(kind.per_minute / 60, kind.burst, 0.0)
+    for number in range(30_000):
+        now = number / 1_000
+        other = msgspec.structs.replace(tx, wtxid=wtxid(number))
+        put(node, relay, other, now)
+        for _ in sent(Inv, relay.on_wake(now)):
+            assert budget.take(now)
 
 
 def test_a_transaction_is_not_announced_to_who_announced_it() -> None:
