@@ -185,9 +185,10 @@ class Chain:
         self.tree.mark_stored(node)
         self.archive.note(node)
         self._keep(node, checked)
+        # First, so that it is on its way before the work of connecting it begins.
+        self._listener.stored(node, checked.block)
         self._settled.clear()
         self._wake.set()
-        self._listener.stored(node, checked.block)
 
     async def submit_block(self, raw: bytes) -> HeaderNode:
         """Like `accept_block`, and wait until it is known whether the block can be connected."""

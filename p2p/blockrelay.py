@@ -152,7 +152,11 @@ class BlockRelay:
 
     def on_block_stored(self, node: HeaderNode, block: Block, now: float) -> list[Action]:
         """A block passed the rules that need no context: pass it on if it will be the next tip."""
+        message: Compact | None = None
         for key in [key for key in self._attempts if key[0] == node.hash]:
+            rebuilt = self._attempts[key].block
+            # The root has shown that its ids are right: it can go on as it came.
+            message = rebuilt.message if rebuilt.is_complete else message
             self._announcer.note_seen(key[1], node)
             self._end(key)
         if self._download.is_catching_up:
@@ -166,7 +170,7 @@ class BlockRelay:
         self._served[node.hash] = tuple(tx.raw for tx in block.txs[1:])
         if len(self._served) > SERVED_MAX:
             del self._served[next(iter(self._served))]
-        message = make_compact(block, self._rng.randbytes(SALT_BYTES))
+        message = message or make_compact(block, self._rng.randbytes(SALT_BYTES))
         return [Send(peer, message) for peer in unaware]
 
     def on_getblocktxs(self, peer: int, message: GetBlockTxs) -> list[Action]:

@@ -175,7 +175,7 @@ class Compact(msgspec.Struct, frozen=True, array_like=True, tag=15, gc=False):
 
     header: HeaderField
     salt: Annotated[bytes, msgspec.Meta(min_length=SALT_BYTES, max_length=SALT_BYTES)]
-    """Drawn by the sender: with the hash of the block, the key of the short ids."""
+    """Drawn by whoever made the message: with the hash of the block, the key of the short ids."""
     coinbase: TxField
     ids: Annotated[bytes, msgspec.Meta(max_length=SHORT_IDS_BYTES_MAX)]
     """Short ids of all other transactions in their order, one after the other."""

@@ -281,6 +281,27 @@ def test_a_block_of_known_transactions_becomes_the_tip_without_another_message()
     assert [peer for peer, _ in sent(Announce, scene.told.actions)] == [2]
 
 
+def test_a_block_that_was_put_together_goes_on_as_it_came() -> None:
+    scene, block, txs = receiver()
+    scene.wait_with(*txs[1:])
+    scene.hear(2, CompactMode(1))
+    message = make_compact(block, SALT)
+    scene.hear(1, message)
+    scene.hear(1, BlockTxs(block.header.hash, (txs[0].raw,)))
+    assert sent(Compact, scene.told.actions) == [(2, message)]
+
+
+def test_an_attempt_that_failed_is_not_what_goes_on() -> None:
+    scene, block, _ = receiver(peers=3)
+    scene.hear(2, CompactMode(1))
+    message = make_compact(block, SALT)
+    scene.hear(1, msgspec.structs.replace(message, ids=message.ids[::-1]))
+    asyncio.run(scene.node.accept_block(block.raw))
+    ((peer, passed_on),) = sent(Compact, scene.told.actions)
+    assert (peer, passed_on) == (2, make_compact(block, passed_on.salt))
+    assert passed_on.salt != SALT
+
+
 def test_what_is_missing_is_asked_once_and_completes_the_block() -> None:
     scene, block, txs = receiver()
     scene.wait_with(*txs[1:4])

@@ -12,13 +12,18 @@ import pytest
 
 from consensus.block import make_block, make_header
 from consensus.codec import encode
-from consensus.hashes import Wtxid, hash_wtxid
+from consensus.hashes import BlockHash, Wtxid, hash_wtxid
 from consensus.tx import NATIVE, TxOut, make_coinbase
+from p2p.compact import make_compact
 from p2p.messages import (
     Addr,
     Announce,
     BlockMessage,
+    BlockTxs,
+    Compact,
+    CompactMode,
     GetBlocks,
+    GetBlockTxs,
     GetHeaders,
     GetTxs,
     Headers,
@@ -120,6 +125,7 @@ UNREQUESTED: dict[str, Message] = {
     "a block": BlockMessage(b"\x92\xc4\x50" + bytes(100)),
     "a transaction": Txs((b"\x92\x90\x90",)),
     "addresses": Addr(()),
+    "transactions of a block": BlockTxs(BlockHash(bytes(32)), (b"\x90",)),
 }
 
 
@@ -189,6 +195,61 @@ def test_a_block_with_other_transactions_than_its_root_does_not_spoil_the_right_
     asyncio.run(scenario())
 
 
+async def ask_for_compact(peer: RawPeer, scene: Scene) -> None:
+    """Greet, and wait until the node asks for new blocks at once."""
+    await peer.greet(scene.node)
+    while not isinstance(await peer.receive(), CompactMode):
+        pass
+
+
+def test_junk_under_an_honest_header_does_not_keep_the_block_away() -> None:
+    async def scenario() -> None:
+        async with attacked() as scene, raw_peer(scene.address) as peer:
+            await ask_for_compact(peer, scene)
+            block = scene.node.chain.template()
+            junk = msgspec.structs.replace(make_compact(block, bytes(8)), ids=bytes(range(60)))
+            await peer.send(junk)
+            while not isinstance(await peer.receive(), GetBlockTxs):
+                pass
+            # It withholds what it made up; an honest peer brings the block.
+            async with raw_peer(scene.address) as other:
+                await serve_block(other, scene, block.raw, block.header.raw)
+                await until(lambda: scene.node.tip.hash == block.header.hash)
+            assert scene.friend.tree.get(block.header.hash) is not None
+
+    asyncio.run(scenario())
+
+
+def test_transactions_that_a_compact_block_did_not_name_end_the_connection() -> None:
+    async def scenario() -> None:
+        async with attacked() as scene, raw_peer(scene.address) as peer:
+            await ask_for_compact(peer, scene)
+            block = scene.node.chain.template()
+            await peer.send(msgspec.structs.replace(make_compact(block, bytes(8)), ids=b"sixsix"))
+            while not isinstance(await peer.receive(), GetBlockTxs):
+                pass
+            await peer.send(BlockTxs(block.header.hash, (block.txs[0].raw,)))
+            assert await peer.ending() == (4000, "misbehaving")
+
+    asyncio.run(scenario())
+
+
+def test_a_compact_block_that_cannot_be_connected_costs_its_sender_nothing() -> None:
+    async def scenario() -> None:
+        async with attacked() as scene, raw_peer(scene.address) as peer:
+            await ask_for_compact(peer, scene)
+            block = scene.node.chain.template(reward=10**12)
+            await peer.send(make_compact(block, bytes(8)))
+            await until(lambda: block.header.hash in scene.node.rebuilt)
+            await peer.send(Ping(5))
+            while await peer.receive() != Pong(5):
+                pass
+            assert all(info.score == 0 for info in scene.network.peers())
+            assert scene.node.tip.hash != block.header.hash
+
+    asyncio.run(scenario())
+
+
 def test_headers_without_work_end_the_connection() -> None:
     async def scenario() -> None:
         async with attacked() as scene, raw_peer(scene.address) as peer:
@@ -241,6 +302,8 @@ def test_seeded_junk_from_many_peers_changes_nothing() -> None:
                     hello_of(scene.node), Ping(7), Pong(7), GetHeaders((tip.hash,)),
                     Headers((tip.header.raw,)), Announce((tip.header.raw,)), Inv((Wtxid(bytes(32)),)),
                     GetTxs((Wtxid(bytes(32)),)), GetBlocks((tip.hash,)),
+                    CompactMode(1), Compact(tip.header.raw, bytes(8), b"x", bytes(60)),
+                    GetBlockTxs(tip.hash, (0, 5)), BlockTxs(tip.hash, (b"\x90",)),
                 )
             ]  # fmt: skip
             for _ in range(60):
