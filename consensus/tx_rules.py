@@ -82,7 +82,10 @@ def cost_of(
         size, COST_PER_SIGCHECK * sigchecks, COST_PER_INPUT * inputs, COST_PER_OUTPUT * outputs,
         COST_PER_NODE * nodes,
     )  # fmt: skip
-    return base + COST_PER_GROWTH * max(0, outputs - inputs) + COST_PER_ISSUANCE * issuances
+    growth = outputs - inputs
+    if growth > 0:
+        base += COST_PER_GROWTH * growth
+    return base + COST_PER_ISSUANCE * issuances
 
 
 def check_outputs(outputs: tuple[TxOut, ...]) -> None:
