@@ -147,7 +147,7 @@ def test_block_of_known_payments_travels_to_the_third_node_in_a_few_bytes(tmp_pa
                 assert len(hashes) == 1
 
 
-def test_kill_while_blocks_connect_loses_nothing(tmp_path: Path) -> None:
+def test_kill_behind_a_block_that_was_taken_in_loses_nothing(tmp_path: Path) -> None:
     chain = ToyChain()
     chain.fund(ALICE, 30)
     for _ in range(10):

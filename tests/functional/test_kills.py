@@ -1,0 +1,83 @@
+"""Killed at random moments while it fetches, connects and starts again, a node loses nothing."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from node.blockfiles import RecordFiles
+from scripts.bench.workload import Workload
+from tests.support.daemon import Daemon, running, wait_for
+
+PAYMENTS, PER_BLOCK = 12_000, 100
+EMPTY_BLOCKS = 99
+"""Before the first payment."""
+KILLS = 6
+"""While it fetches, and as many while it starts again."""
+SEED = 20_261_124
+_TIP = re.compile(r"\bblock (\d+), [0-9a-f]{64}")
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, int]:
+    """The file of a network, a directory with its blocks alone, and how high they reach."""
+    directory = tmp_path_factory.mktemp("chain")
+    workload = Workload(PAYMENTS, PER_BLOCK)
+    (directory / "network.toml").write_text(workload.network_toml())
+    files = RecordFiles(directory / "source" / "blocks", "blk")
+    files.append(workload.genesis.raw)
+    height = 0
+    for block in workload.blocks():
+        files.append(block.raw)
+        height += 1
+    files.close()
+    return directory / "network.toml", directory / "source", height
+
+
+def tips(daemon: Daemon) -> Iterator[int]:
+    """Heights that it told since it was started."""
+    for line in list(daemon.log):
+        if found := _TIP.search(line):
+            yield int(found[1])
+
+
+def test_random_kills_while_blocks_connect_end_in_the_state_of_an_uncrashed_twin(
+    tmp_path: Path, network: tuple[Path, Path, int]
+) -> None:
+    file, blocks, height = network
+    rng = random.Random(SEED)
+    twin = Daemon(blocks, "--reindex", network=str(file))
+    # Signatures in the node itself, so that it takes longer and more kills find it at work.
+    node = Daemon(tmp_path / "node", "--verify-processes", "0", network=str(file))
+    syncing = starting = 0
+    with running(twin):
+        try:
+            for _ in range(KILLS):
+                node.start("--connect", twin.p2p, ready=False)
+                # The first after a start is told when what lay in the files is connected again.
+                wait_for(lambda: any(tips(node)), "a block is connected")
+                time.sleep(rng.uniform(0, 0.03))
+                node.kill()
+                syncing += EMPTY_BLOCKS < max(tips(node)) < height
+            for _ in range(KILLS):
+                node.start("--connect", twin.p2p, ready=False)
+                wait_for(lambda: any("stored blocks" in line for line in node.log), "it reads on")
+                time.sleep(rng.uniform(0, 0.2))
+                node.kill()
+                starting += not any(tips(node))
+            node.start("--connect", twin.p2p)
+            wait_for(lambda: node.call("getblockcount") == height, "it is at the tip")
+            wanted = twin.call("gettxoutsetinfo")
+            assert node.call("gettxoutsetinfo") == wanted
+            assert wanted["height"] == height
+            assert syncing >= 3, f"of {KILLS} kills with seed {SEED}"
+            assert starting >= 3, f"of {KILLS} kills with seed {SEED}"
+            assert node.stop() == 0
+        finally:
+            if node.is_running:
+                node.kill()
