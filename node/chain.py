@@ -379,5 +379,11 @@ class Chain:
             await self.store.start_flush()
 
     async def flush(self) -> None:
-        """Write the published state to disk. Raises: StorageError."""
-        await self.store.flush()
+        """Write the published state to disk. Raises: StorageError, and then `run` does too."""
+        try:
+            await self.store.flush()
+        except StorageError as error:
+            # Nothing can be written after this: the node has to stop, whoever asked for the flush.
+            self._failure = error
+            self._wake.set()
+            raise

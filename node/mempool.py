@@ -330,7 +330,9 @@ class Mempool:
     # Over a restart
 
     def dump(self) -> bytes:
-        """Everything that waits, as the bytes of a file."""
+        """Everything that waits, as the bytes of a file. What a reorganisation is still bringing back
+        is judged first, or a stop at that moment would lose it."""
+        self.bring_back()
         kept = [Kept(entry.tx.raw, int(entry.time)) for entry in self.entries()]
         return dump_file(self._view.context().chain_id, kept)
 

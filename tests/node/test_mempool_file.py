@@ -37,6 +37,18 @@ def test_everything_that_waits_is_there_after_a_restart() -> None:
     check_consistent(pool.mempool)
 
 
+def test_what_a_reorganisation_is_still_bringing_back_is_kept_too() -> None:
+    pool = Pool(coins=1)
+    line = pool.line(pool.coins[0], 5)
+    pool.mine([entry.tx for entry in line])
+    pool.mempool.block_disconnected(pool.chain.disconnect())
+    assert pool.mempool.tip_changed(returning_max=2)
+    data = pool.mempool.dump()
+    pool.mempool = pool.another(Policy())
+    assert not any(isinstance(result, Violation) for result in pool.mempool.load(data))
+    assert [entry.tx.txid for entry in pool.mempool.entries()] == [e.tx.txid for e in line]
+
+
 def test_an_empty_mempool_is_kept_as_well() -> None:
     pool = Pool()
     assert list(pool.mempool.load(pool.mempool.dump())) == []

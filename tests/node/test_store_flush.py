@@ -140,16 +140,31 @@ def test_after_a_flush_failed_nothing_more_is_written(tmp_path: Path) -> None:
             await node.give(BLOCKS[120:140])
         with pytest.raises(StorageError, match="no room"):
             await node.chain.flush()
-        assert_knows(node, Recount(WHOLE[: node.chain.tip.height + 1]))
+        assert node.chain.tip.height == 120, "no block is taken in any more"
+        assert_knows(node, Recount(WHOLE[:121]))
 
     with_held_database(tmp_path, scenario)
     assert_disk_is_at_its_tip(tmp_path, 105)
 
     async def later(node: NodeChain) -> None:
-        assert node.chain.tip.height == 140
-        assert_knows(node, Recount(WHOLE[:141]))
+        assert node.chain.tip.height == 120
+        assert_knows(node, Recount(WHOLE[:121]))
 
     with_chain(tmp_path, later)
+
+
+def test_a_flush_that_fails_stops_the_chain_whoever_asked_for_it(tmp_path: Path) -> None:
+    async def scenario(node: NodeChain, database: HeldDatabase) -> None:
+        await node.give(BLOCKS[:105])
+        database.fails = True
+        with pytest.raises(StorageError, match="no room"):
+            await node.chain.flush()
+        assert node.following is not None
+        await asyncio.wait([node.following])
+        with pytest.raises(StorageError, match="no room"):
+            await node.following
+
+    with_held_database(tmp_path, scenario)
 
 
 def test_a_scan_of_the_coins_names_the_block_they_stand_at_though_flushes_go_on(
