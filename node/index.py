@@ -58,7 +58,7 @@ class BlockIndexer:
                 self._index_delayed(tx.body)
             length = len(tx.raw)
             value = tx_value(self._height, position, self._file, self._offset, length)
-            self._rows.txs[tx.txid] = value if self._sign > 0 else None
+            self._rows.txs.add((tx.txid, value if self._sign > 0 else None))
             self._offset += length
         return self._next == len(txs)
 
@@ -83,12 +83,12 @@ class BlockIndexer:
             if output.lock != BURN_LOCK:
                 owner = output.lock + output.asset
                 received[owner] = received.get(owner, 0) + output.amount
-        history, balances, sign = self._rows.history, self._rows.balances, self._sign
+        add, balances, sign = self._rows.history.add, self._rows.balances, self._sign
         place = history_place(self._height, position)
         for owner in spent | received:
             come, gone = received.get(owner, 0), spent.get(owner, 0)
             value = history_value(tx.txid, come, gone) if sign > 0 else None
-            history[history_key(owner, place)] = value
+            add((history_key(owner, place), value))
             old = balances.get(owner)
             if old:
                 balances[owner] = old[0] + sign * come, old[1] + sign * gone

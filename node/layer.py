@@ -7,12 +7,12 @@ kept as objects, so a coin that is spent soon after it was made never touches th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from consensus.asset import AssetRecord
 from consensus.connect import Delta
-from consensus.hashes import AssetId, LockHash, Txid
+from consensus.hashes import AssetId, LockHash
 from consensus.tx import Coin, Height, OutPoint
 from node.layout import HISTORY, LOCK_BYTES
 
@@ -20,22 +20,60 @@ NOTHING = AssetRecord(None, b"", b"", Height(0), 0, 0)
 """The record of an asset that has none yet."""
 
 
-class _ByLock:
-    """Keys of rows that are only ever added, grouped by lock when somebody asks: a replay never does."""
+class _Rows:
+    """Rows of one kind in the order in which they came; of a key, the last counts.
 
-    def __init__(self, rows: Mapping[bytes, object], lock_at: slice) -> None:
-        """`lock_at` is where the lock stands in a key."""
-        self._rows = rows
-        self._lock_at = lock_at
-        self._grouped = 0
-        self._keys: defaultdict[bytes, list[bytes]] = defaultdict(list)
+    No mapping: it is made when somebody looks for a row, which a replay never does, and for a payment
+    costs it as much as making the rows.
+    """
 
-    def keys(self, lock: LockHash) -> Sequence[bytes]:
-        # A mapping keeps the order in which its keys came, so the new ones stand at its end.
-        for key in islice(self._rows, self._grouped, None):
-            self._keys[key[self._lock_at]].append(key)
-        self._grouped = len(self._rows)
-        return self._keys.get(lock, ())
+    def __init__(self) -> None:
+        self._rows: list[tuple[bytes, bytes | None]] = []
+        self.add = self._rows.append
+        """Takes a key and its value, or None where the row is taken away."""
+        self._seen = 0
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes | None]]:
+        return iter(self._rows)
+
+    def extend(self, later: _Rows) -> None:
+        self._rows += later._rows
+
+    def _new(self) -> Sequence[tuple[bytes, bytes | None]]:
+        """Rows that came since this was asked the last time."""
+        if self._seen == len(self._rows):
+            return ()
+        new = self._rows[self._seen :]
+        self._seen = len(self._rows)
+        return new
+
+
+class TxRows(_Rows):
+    """Places of transactions; the key is the txid."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._places: dict[bytes, bytes | None] = {}
+
+    def by_txid(self) -> Mapping[bytes, bytes | None]:
+        self._places.update(self._new())
+        return self._places
+
+
+class HistoryRows(_Rows):
+    """What happened to locks; the key is that of the database."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._by_lock: defaultdict[bytes, dict[bytes, bytes | None]] = defaultdict(dict)
+
+    def of(self, lock: LockHash) -> Mapping[bytes, bytes | None]:
+        for key, value in self._new():
+            self._by_lock[key[len(HISTORY) : len(HISTORY) + LOCK_BYTES]][key] = value
+        return self._by_lock.get(lock, {})
 
 
 class _CoinsByLock:
@@ -74,20 +112,34 @@ class Indexes:
     """Rows of the indexes that some blocks add or, where the value is None, take away."""
 
     def __init__(self) -> None:
-        self.txs: dict[Txid, bytes | None] = {}
-        self.history: dict[bytes, bytes | None] = {}
+        self.txs = TxRows()
+        self.history = HistoryRows()
         self.balances: dict[bytes, tuple[int, int]] = {}
         """lock || asset → how much received and spent change."""
         self.delayed: dict[bytes, bytes | None] = {}
+        self._owners: defaultdict[bytes, list[bytes]] = defaultdict(list)
+        self._owners_seen = 0
 
-    def add(self, other: Indexes) -> None:
-        self.txs.update(other.txs)
-        self.history.update(other.history)
-        self.delayed.update(other.delayed)
+    def __len__(self) -> int:
+        return len(self.txs) + len(self.history) + len(self.balances) + len(self.delayed)
+
+    def add(self, later: Indexes) -> None:
+        self.txs.extend(later.txs)
+        self.history.extend(later.history)
+        self.delayed.update(later.delayed)
         own = self.balances
-        for key, (received, spent) in other.balances.items():
+        for key, (received, spent) in later.balances.items():
             old = own.get(key)
             own[key] = (old[0] + received, old[1] + spent) if old else (received, spent)
+
+    def balances_of(self, lock: LockHash) -> Sequence[bytes]:
+        """Keys of the lock's balances that change here."""
+        if self._owners_seen != len(self.balances):
+            # A mapping keeps the order in which its keys came, so the new ones stand at its end.
+            for key in islice(self.balances, self._owners_seen, None):
+                self._owners[key[:LOCK_BYTES]].append(key)
+            self._owners_seen = len(self.balances)
+        return self._owners.get(lock, ())
 
 
 class Layer:
@@ -100,20 +152,10 @@ class Layer:
         self.assets: dict[AssetId, AssetRecord | None] = {}
         self.indexes = Indexes()
         self._coins_by_lock = _CoinsByLock(self.created)
-        self._group_indexes()
-
-    def _group_indexes(self) -> None:
-        after_kind = slice(len(HISTORY), len(HISTORY) + LOCK_BYTES)
-        self._history_by_lock = _ByLock(self.indexes.history, after_kind)
-        self._balances_by_lock = _ByLock(self.indexes.balances, slice(LOCK_BYTES))
 
     def __len__(self) -> int:
         """Rows that writing it would take."""
-        indexes = self.indexes
-        return (
-            len(self.created) + len(self.spent) + len(self.assets)
-            + len(indexes.txs) + len(indexes.history) + len(indexes.balances) + len(indexes.delayed)
-        )  # fmt: skip
+        return len(self.created) + len(self.spent) + len(self.assets) + len(self.indexes)
 
     def move_coins(self, gone: Mapping[OutPoint, Coin], come: Mapping[OutPoint, Coin]) -> None:
         """Take away the coins `gone`, add the coins `come`."""
@@ -157,17 +199,8 @@ class Layer:
         """Outpoints of the lock's coins that were made here, but for some that are spent again."""
         return self._coins_by_lock.keys(lock)
 
-    def history_of(self, lock: LockHash) -> Sequence[bytes]:
-        """Keys of the lock's history that are written or removed here."""
-        return self._history_by_lock.keys(lock)
-
-    def balances_of(self, lock: LockHash) -> Sequence[bytes]:
-        """Keys of the lock's balances that change here."""
-        return self._balances_by_lock.keys(lock)
-
     def forget_rows(self) -> None:
         """It is on disk now: keep the coins as a cache, drop what can be read there."""
         self.assets.clear()
         self._coins_by_lock.clear()
         self.indexes = Indexes()
-        self._group_indexes()

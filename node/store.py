@@ -200,8 +200,9 @@ class Store:
 
     def tx_place(self, txid: Txid) -> TxPlace | None:
         for layer in (self._active, self._previous):
-            if txid in layer.indexes.txs:
-                value = layer.indexes.txs[txid]
+            places = layer.indexes.txs.by_txid()
+            if txid in places:
+                value = places[txid]
                 return tx_place(value) if value is not None else None
         value = self._view.get(tx_key(txid))
         return tx_place(value) if value is not None else None
@@ -213,7 +214,7 @@ class Store:
             for key, value in self._view.scan(BALANCE + lock)
         }
         for layer in (self._previous, self._active):
-            for key in layer.balances_of(lock):
+            for key in layer.indexes.balances_of(lock):
                 asset = AssetId(key[LOCK_BYTES:])
                 received, spent = layer.indexes.balances[key]
                 old = found.get(asset, (0, 0))
@@ -243,9 +244,9 @@ class Store:
         """What happened to a lock, oldest first, from behind the entry with cursor `after` on."""
         start = HISTORY + lock + after
         newer = {
-            key: layer.indexes.history[key]
+            key: value
             for layer in (self._previous, self._active)
-            for key in layer.history_of(lock)
+            for key, value in layer.indexes.history.of(lock).items()
             if key > start
         }
         memory = sorted((key, value) for key, value in newer.items() if value is not None)
@@ -387,9 +388,9 @@ def _rows(
         yield coin_key(coin.lock, outpoint), coin_value(coin)
     for asset, record in layer.assets.items():
         yield asset_key(asset), asset_value(record) if record else None
-    for txid, value in layer.indexes.txs.items():
-        yield tx_key(txid), value
-    yield from layer.indexes.history.items()
+    for txid, value in layer.indexes.txs:
+        yield tx_key(Txid(txid)), value
+    yield from layer.indexes.history
     yield from layer.indexes.delayed.items()
     for key, (received, spent) in layer.indexes.balances.items():
         old = unpack_pair(view.get(BALANCE + key) or bytes(PAIR_BYTES))

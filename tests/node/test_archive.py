@@ -36,12 +36,12 @@ def test_a_place_that_leads_to_another_transaction_is_refused(tmp_path: Path) ->
         ):
             assert wrong is not None
             assert tx_place(tx_value(*wrong)) == wrong
-            store._active.indexes.txs[second] = tx_value(*wrong)
+            store._active.indexes.txs.add((second, tx_value(*wrong)))
             with pytest.raises(StorageError):
                 node.chain.archive.read_tx(second)
             with pytest.raises(StorageError):
                 node.chain.archive.read_output(outpoint(second, 0))
-        store._active.indexes.txs[second] = tx_value(*right)
+        store._active.indexes.txs.add((second, tx_value(*right)))
         found = node.chain.archive.read_tx(second)
         assert found is not None
         assert found[0] == BUSY.txs[1]
