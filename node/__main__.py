@@ -157,10 +157,18 @@ async def _run(settings: Settings) -> None:
     await node.run()
 
 
+def start() -> None:
+    """Run `main`, and tell in one line when its help cannot be written."""
+    try:
+        main()
+    except OSError as error:  # of a running node, main itself tells them
+        _exit(f"the output cannot be written: {error.strerror}")
+
+
 def _exit(message: str) -> None:
     click.echo(f"taeld: {message}", err=True)
     sys.exit(1)
 
 
 if __name__ == "__main__":
-    main()
+    start()

@@ -250,3 +250,14 @@ def test_with_few_descriptors_and_many_silent_clients_it_lives(tmp_path: Path) -
         assert daemon.call("getblockcount") == 6
         assert daemon.stop() == 0
         assert_no_traceback(daemon)
+
+
+def test_help_that_cannot_be_written_is_told_in_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "node", "--help"],
+            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line == "taeld: the output cannot be written: No space left on device"
