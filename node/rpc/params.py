@@ -334,7 +334,7 @@ _READERS: Mapping[object, tuple[str, Read]] = {
     LockHash: ("address", _address),
     Amount: (AMOUNT_KIND, _amount),
     HashOrHeight: ("height or block hash", _hash_or_height),
-    Verbosity: ("0, 1 or 2, or a boolean", _verbosity),
+    Verbosity: ("0, 1 or 2 (less is taken for 0, more for 2), or a boolean", _verbosity),
     Addresses: ("addresses", _addresses),
     Mapping[str, object]: ("object", _object),
 }
