@@ -147,6 +147,8 @@ class AssetInfo(msgspec.Struct, frozen=True):
     authority_of: AssetId = NATIVE
     supply: int | None = None
     height: int | None = None
+    authority_supply: int | None = None
+    """Coins left that allow more to be issued; None where there never is one, or it is not told."""
 
 
 class _AssetAnswer(msgspec.Struct, frozen=True):
@@ -162,6 +164,7 @@ class _AssetAnswer(msgspec.Struct, frozen=True):
     authority_of: str = ""
     supply: int | None = None
     height: int | None = None
+    authority_supply: int | None = None
 
 
 async def ask(node: Node, shape: type[T], method: str, *params: Any) -> T:
@@ -261,8 +264,9 @@ async def fetch_asset(node: Node, asset: AssetId) -> AssetInfo:
     if asset_id(_origin(answer.outpoint), definition) != asset:
         raise NodeError(f"the node lies about the definition of asset {to_text(asset)}")
     return AssetInfo(
-        asset, answer.ticker, answer.decimals, definition, NATIVE, answer.supply, answer.height
-    )
+        asset, answer.ticker, answer.decimals, definition, NATIVE, answer.supply, answer.height,
+        answer.authority_supply,
+    )  # fmt: skip
 
 
 def _terms(text: str) -> bytes:

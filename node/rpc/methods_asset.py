@@ -40,8 +40,9 @@ def getasset(node: Node, asset: AssetId) -> Json:
 
     `supply` is `issued` less `destroyed`, in base units. `outpoint` (TXID:N) and the definition make
     the id, so that a client can check them. `authority` is the id of the coin that allows more to be
-    issued; asked for that, the answer has `authority_of`. The empty id, or the ticker, is the
-    native coin.
+    issued, and `authority_supply` how many of those coins there still are: with 0 nobody can issue
+    more, whatever `reissuable` in the definition once promised. Asked for that id, the answer has
+    `authority_of`. The empty id, or the ticker, is the native coin.
     """
     record = node.ledger.asset(asset)
     if record is None:
@@ -71,7 +72,10 @@ def _show(node: Node, asset: AssetId, record: AssetRecord) -> Json:
             "reissuable": definition.reissuable,
         }
         if definition.reissuable:
-            shown["authority"] = to_text(authority_id(asset))
+            authority = authority_id(asset)
+            coin = node.ledger.asset(authority)
+            shown["authority"] = to_text(authority)
+            shown["authority_supply"] = coin.supply if coin else 0
     return shown
 
 

@@ -244,6 +244,7 @@ def test_an_issued_asset_is_described_so_that_its_id_can_be_checked(tmp_path: Pa
         assert found["outpoint"] == f"{to_text(spent[:32])}:{int.from_bytes(spent[32:], 'big')}"
         authority = await bench.call("getasset", found["authority"])
         assert (authority["authority_of"], authority["supply"]) == (to_text(gold), 1)
+        assert found["authority_supply"] == 1
         assert authority["ticker"] == "GOLD"
         listed = await bench.call("listassets")
         assert listed == {"assets": [found], "cursor": None}

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from consensus.address import decode_address, encode_address
+from consensus.asset import authority_id
 from consensus.block import Block
 from consensus.errors import Invalid, Missing, Refused, Rule, Violation
 from consensus.hashes import AssetId, LockHash, Txid, from_text, to_text
@@ -269,6 +270,7 @@ class ToyNode:
             "ticker": definition.ticker.decode(), "name": definition.name.decode(),
             "decimals": definition.decimals, "terms": definition.terms.hex(),
             "reissuable": definition.reissuable,
+            "authority_supply": self.chain.supply(authority_id(asset)),
             "outpoint": f"{to_text(record.outpoint[:32])}:"
                         f"{int.from_bytes(record.outpoint[32:], 'big')}",
         }  # fmt: skip

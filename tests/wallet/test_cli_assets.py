@@ -62,12 +62,16 @@ def test_authority_coin_allows_more_until_it_is_given_up(node: ToyNode, alice: T
     alice.run("reissue", asset, "50", "--yes")
     node.mine()
     assert alice.balance(asset)["confirmed"] == 150
+    shown = alice.json("asset", asset)
+    assert (shown["reissuable"], shown["authority_left"]) == (True, True)
     alice.run("reissue", "EURX", "1", "--last", "--yes")
     node.mine()
     assert alice.balance(asset)["confirmed"] == 151
     assert "no authority coin" in alice.fails("reissue", asset, "1", "--yes")
     authority = authority_id(AssetId(from_text(asset)))
     assert node.chain.supply(authority) == 0
+    shown = alice.json("asset", asset)
+    assert (shown["reissuable"], shown["authority_left"]) == (True, False)
 
 
 def test_fixed_supply_cannot_be_raised(node: ToyNode, alice: Tael) -> None:

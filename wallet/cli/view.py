@@ -302,6 +302,13 @@ def _supply_text(info: AssetInfo) -> str:
     return "?" if info.supply is None else display_amount(info.supply, info.decimals)
 
 
+def _authority_left(info: AssetInfo) -> bool | None:
+    """Whether anybody can still issue more. None if the node does not tell."""
+    if info.definition is None or not info.definition.reissuable:
+        return False
+    return None if info.authority_supply is None else info.authority_supply > 0
+
+
 def _info_data(info: AssetInfo) -> dict[str, Any]:
     definition = info.definition or AssetDefinition(b"", b"", info.decimals, b"", False)
     supply = None if info.supply is None else amount_data(info.supply, info.decimals)
@@ -310,6 +317,7 @@ def _info_data(info: AssetInfo) -> dict[str, Any]:
         "name": definition.name.decode("utf-8", "replace"),
         "terms": definition.terms.hex(),
         "reissuable": definition.reissuable,
+        "authority_left": _authority_left(info),
         "authority_of": to_text(info.authority_of),
         "supply": supply,
         "height": info.height,
@@ -335,7 +343,8 @@ def asset(app: App, asset: str) -> None:
     data = _info_data(info)
 
     def show() -> None:
-        shown = {**data, "supply": _supply_text(info)}
+        left = "?" if data["authority_left"] is None else data["authority_left"]
+        shown = {**data, "supply": _supply_text(info), "authority_left": left}
         app.out.table(("", ""), [(key, str(value)) for key, value in shown.items()])
 
     app.out.result(data, show)
