@@ -239,11 +239,12 @@ def _event_data(
     sent = wallet.book.sent_by_id().get(event.txid)
     outputs = tx.body.outputs if tx else ()
     # Of a payment that came in, the memos on own outputs; of one that went out, all of them.
-    memos = [
+    # One that several outputs carry is one message.
+    memos = dict.fromkeys(
         output.memo.hex()
         for output in outputs
         if output.memo and (sent is not None or output.lock in event.places)
-    ]
+    )
     return {
         "txid": to_text(event.txid),
         "where": event.name,
@@ -254,7 +255,7 @@ def _event_data(
              **amount_data(amount, described(asset, infos).decimals)}
             for asset, amount in event.changes.items()
         ],
-        "memos": memos,
+        "memos": list(memos),
         "fee": None if sent is None else amount_data(sent.fee, infos[NATIVE].decimals),
         "time": None if sent is None else sent.time,
         "label": _label(wallet, event),
