@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from consensus.codec import encode
 from consensus.locks import lock_hash
 from consensus.params import COIN
@@ -276,3 +278,25 @@ def test_two_different_new_passphrases_are_refused(tmp_path: Path) -> None:
     code, seen = _ask(args, ["one", "two"], tmp_path)
     assert (code, (tmp_path / "w").exists()) == (1, False)
     assert "the two passphrases differ" in seen
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--nope",), "No such option '--nope' (see `tael --help`)"),
+        (("nope",), "No such command 'nope' (see `tael --help`)"),
+        (("history", "--limit", "x"), "(see `tael history --help`)"),
+        (("multisig", "create"), "(see `tael multisig create --help`)"),
+        (("send", "--memo"), "(see `tael send --help`)"),
+    ],
+)
+def test_wrong_use_is_told_in_one_line(tmp_path: Path, args: tuple[str, ...], said: str) -> None:
+    result = Tael(tmp_path, "http://127.0.0.1:1", 89).invoke(*args)
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert line.endswith(said)
+
+
+def test_without_a_command_the_help_is_shown(tmp_path: Path) -> None:
+    assert "Commands:" in Tael(tmp_path, "http://127.0.0.1:1", 89).invoke("multisig").output

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import click
@@ -57,7 +58,38 @@ def _common_options(with_environment: bool) -> list[click.Parameter]:
     return options
 
 
-class Command(click.Command):
+class _WrongUse(click.ClickException):
+    """A wrong option or argument, in one line as every other error."""
+
+    exit_code = 2
+
+
+@contextmanager
+def _wrong_use_in_one_line(path: str) -> Iterator[None]:
+    """`path` is the command being read, for what does not say where it went wrong."""
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:  # nothing wrong: it shows the help
+        raise
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else path
+        message = " ".join(error.format_message().split()).rstrip(".")
+        raise _WrongUse(printable(f"{message} (see `{where} --help`)")) from None
+
+
+class _OneLine(click.Command):
+    """Tells in one line what is wrong in how it was called."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:  # fmt: skip
+        path = f"{parent.command_path} {info_name}" if parent else str(info_name)
+        with _wrong_use_in_one_line(path):
+            return super().make_context(info_name, args, parent, **extra)
+
+
+class Command(_OneLine):
     """A command that takes the common options too, and tells errors in one line."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -71,13 +103,19 @@ class Command(click.Command):
             raise click.ClickException(printable(str(error))) from None
 
 
-class Group(click.Group):
+class Group(_OneLine, click.Group):
     """Commands under one name."""
 
     command_class = Command
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)  # in the order of use, not of the alphabet
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        with _wrong_use_in_one_line(ctx.command_path):
+            return super().resolve_command(ctx, args)
 
 
 class MainGroup(Group):
