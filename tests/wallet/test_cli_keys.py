@@ -300,3 +300,16 @@ def test_wrong_use_is_told_in_one_line(tmp_path: Path, args: tuple[str, ...], sa
 
 def test_without_a_command_the_help_is_shown(tmp_path: Path) -> None:
     assert "Commands:" in Tael(tmp_path, "http://127.0.0.1:1", 89).invoke("multisig").output
+
+
+def test_a_refused_create_leaves_nothing_behind(tmp_path: Path) -> None:
+    wallet = Tael(tmp_path / "fresh", "http://127.0.0.1:1", 90)
+    wallet.variables["TAEL_PASSPHRASE"] = ""
+    assert "must not be empty" in wallet.fails("create")
+    wallet.variables["TAEL_PASSPHRASE"] = None
+    assert "no terminal" in wallet.fails("create")
+    assert not wallet.folder.exists()
+    other = tmp_path / "not-a-wallet"
+    other.write_text("kept")
+    assert "there already" in wallet.fails("create", "--wallet", str(other))
+    assert [entry.name for entry in tmp_path.iterdir()] == [other.name]
