@@ -6,7 +6,7 @@ import pytest
 
 from consensus.address import decode_address
 from consensus.hashes import Txid, from_text
-from consensus.params import COIN
+from consensus.params import COIN, COINBASE_MATURITY
 from consensus.tx import BURN_LOCK
 from consensus.tx_rules import check_tx
 from tests.support.chain import DAVE
@@ -30,7 +30,20 @@ def test_fresh_coinbase_is_immature_and_cannot_be_spent(node: ToyNode, bob: Tael
     address = bob.json("address")["address"]
     node.chain.mine((), decode_address("rtael", address))
     assert bob.balance()["immature"] == 5 * COIN
-    assert "not enough" in bob.fails("send", address, "1", "--yes")
+    told = bob.fails("send", address, "1", "--yes")
+    assert "not enough" in told
+    matures = node.chain.tip.height + COINBASE_MATURITY
+    assert told.endswith(f"5.00000000 TAEL more is immature, the first of it until block {matures}")
+    assert "immature" in bob.fails("send", address, "all", "--yes")
+    node.chain.mine_empty(COINBASE_MATURITY - 1, DAVE.lock)
+    assert bob.json("send", address, "1", "--yes")["sent"]
+
+
+def test_payment_that_waits_is_named_when_coins_are_short(node: ToyNode, bob: Tael) -> None:
+    address = bob.json("address")["address"]
+    pay_from(node, address, 3 * COIN)
+    told = bob.fails("send", address, "1", "--yes")
+    assert told.endswith("; 3.00000000 TAEL more waits to be mined")
 
 
 def test_send_moves_the_amount_and_the_books_agree(node: ToyNode, alice: Tael, bob: Tael) -> None:

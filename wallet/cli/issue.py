@@ -19,7 +19,14 @@ from wallet.cli.app import App, Wallet
 from wallet.cli.assets_of import asset_by_id, described, find_asset, new_infos
 from wallet.cli.options import Command
 from wallet.cli.send import memo_bytes, with_expiry
-from wallet.cli.spend import SpendOptions, expiry_of, gather, spend, spend_options
+from wallet.cli.spend import (
+    SpendOptions,
+    expiry_of,
+    gather,
+    shortage_in_words,
+    spend,
+    spend_options,
+)
 from wallet.errors import WalletError
 from wallet.files import read_file
 from wallet.keys import RECEIVE
@@ -96,7 +103,8 @@ def issue(
     with app.open_wallet() as wallet:
         gathered = gather(app, wallet)
         place = _own_place(wallet)
-        origin = _origin(gathered.coins())
+        with shortage_in_words(gathered):
+            origin = _origin(gathered.coins())
         new = NewAsset(origin.outpoint, definition, units)
         payments = [TxOut(new.asset, units, target or place.lock_hash)]
         if reissuable:

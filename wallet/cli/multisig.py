@@ -147,11 +147,10 @@ def propose(
     with app.open_wallet() as wallet:
         entry = wallet.book.shared_by_name(name)
         gathered = gather(app, wallet)
-        coins = gathered.coins(name)
         fee = fee_of(chosen, gathered.rate)
-        request = payments_of(app, found, gathered, asset, memo, coins, fee)
+        request = payments_of(app, found, gathered, asset, memo, fee, name)
         request = with_expiry(request, expiry_of(chosen, gathered.info))
-        draft = draft_of(app, request, coins, lock_hash(entry.lock), fee, gathered.infos)
+        draft = draft_of(app, request, gathered, lock_hash(entry.lock), fee, name)
         empty: tuple[dict[Path, bytes], ...] = tuple({} for _ in draft.inputs)
         partial = Partial(app.network, wallet.book.chain_id, name, draft.body, draft.inputs, empty)
         if not chosen.dry_run:

@@ -22,6 +22,7 @@ from wallet.cli.spend import (
     expiry_of,
     fee_of,
     gather,
+    shortage_in_words,
     spend,
     spend_options,
 )
@@ -66,9 +67,12 @@ def pairs(words: Sequence[str], to: Sequence[str]) -> list[tuple[str, str]]:
 
 def payments_of(
     app: App, recipients: Sequence[tuple[str, str]], gathered: Gathered, asset: str | None,
-    memo: str | None, coins: Sequence[Spendable], fee: Fee,
+    memo: str | None, fee: Fee, name: str = "",
 ) -> Request:  # fmt: skip
-    """The request that pays `recipients`. Raises: WalletError."""
+    """The request that pays `recipients` from the wallet's own coins, or from the shared lock `name`.
+
+    Raises: WalletError.
+    """
     wanted = find_asset(asset, gathered.infos)
     info = described(wanted, gathered.infos)
     note = memo_bytes(memo)
@@ -76,7 +80,8 @@ def payments_of(
         if len(recipients) > 1:
             raise WalletError("`all` goes to one recipient only")
         lock = app.decode_address(recipients[0][0])
-        return everything(coins, TxOut(wanted, 1, lock, note), fee)
+        with shortage_in_words(gathered, name):
+            return everything(gathered.coins(name), TxOut(wanted, 1, lock, note), fee)
     outputs = [
         TxOut(wanted, parse_amount(amount, info.decimals), app.decode_address(address), note)
         for address, amount in recipients
@@ -104,7 +109,7 @@ def send(
     with app.open_wallet() as wallet:
         gathered = gather(app, wallet)
         fee = fee_of(chosen, gathered.rate)
-        request = payments_of(app, found, gathered, asset, memo, gathered.coins(), fee)
+        request = payments_of(app, found, gathered, asset, memo, fee)
         request = with_expiry(request, expiry_of(chosen, gathered.info))
         spend(app, wallet, request, gathered, chosen, label=label)
 

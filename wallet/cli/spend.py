@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ import msgspec
 
 from consensus.hashes import AssetId, LockHash, to_text
 from consensus.locks import BlockContext
+from consensus.params import COINBASE_MATURITY
 from consensus.tx import BURN_LOCK, NATIVE, Key, Tx, TxOut
 from wallet.amounts import (
     NATIVE_DECIMALS,
@@ -18,7 +20,7 @@ from wallet.amounts import (
     parse_amount,
     parse_rate,
 )
-from wallet.answers import Acceptance, ChainInfo, ask, fee_rate, next_context
+from wallet.answers import Acceptance, AssetInfo, ChainInfo, ask, fee_rate, next_context
 from wallet.book import Sent, SpentCoin, check_label
 from wallet.build import Draft, Fee, Request, Shortage, build
 from wallet.cli.app import App, Wallet
@@ -132,19 +134,47 @@ def change_place(wallet: Wallet) -> Place:
     return wallet.keyring.own(CHANGE, wallet.book.next_index[CHANGE])
 
 
-def draft_of(
-    app: App, request: Request, coins: Sequence[Spendable], change: LockHash, fee: Fee,
-    infos: Assets,
-) -> Draft:  # fmt: skip
-    """A transaction without signatures. Raises: WalletError, with what is short as people write it."""
+@contextmanager
+def shortage_in_words(gathered: Gathered, name: str = "") -> Iterator[None]:
+    """Tell what is short as people write it, and which coins of the wallet, or of the shared lock
+    `name`, cannot be spent yet. Raises: WalletError."""
     try:
-        return build(request, coins, change, fee, app.env.rng)
+        yield
     except Shortage as error:
-        if error.asset == NATIVE:
-            raise
-        info = described(error.asset, infos)
-        short = display_amount(error.short, info.decimals)
-        raise WalletError(f"not enough {info.ticker}: {short} short") from None
+        info = described(error.asset, gathered.infos)
+        text = str(error)
+        if error.asset != NATIVE:
+            text = f"not enough {info.ticker}: {display_amount(error.short, info.decimals)} short"
+        kind = Kind.SHARED if name else Kind.OWN
+        unspendable = [
+            held
+            for held in gathered.held
+            if (held.place.kind, held.place.name, held.coin.asset) == (kind, name, error.asset)
+            and held.place.lock is not None and not held.is_leaving and held.spendable is None
+        ]  # fmt: skip
+        young = [held for held in unspendable if not held.is_pending]
+        if young:
+            first = min(held.coin.height for held in young) + COINBASE_MATURITY
+            text += f"; {_sum_text(young, info)} more is immature, the first of it until block {first:,}"
+        waiting = [held for held in unspendable if held.is_pending]
+        if waiting:
+            text += f"; {_sum_text(waiting, info)} more waits to be mined"
+        raise WalletError(text) from None
+
+
+def _sum_text(held: Iterable[Held], info: AssetInfo) -> str:
+    return amount_text(sum(entry.coin.amount for entry in held), info)
+
+
+def draft_of(
+    app: App, request: Request, gathered: Gathered, change: LockHash, fee: Fee, name: str = ""
+) -> Draft:
+    """A transaction without signatures, of the wallet's own coins or those of the shared lock `name`.
+
+    Raises: WalletError.
+    """
+    with shortage_in_words(gathered, name):
+        return build(request, gathered.coins(name), change, fee, app.env.rng)
 
 
 def spend(
@@ -155,7 +185,7 @@ def spend(
     """Build, show, confirm, sign, save and send; print the result."""
     fee = fee or fee_of(options, gathered.rate)
     change = change_place(wallet)
-    draft = draft_of(app, request, gathered.coins(), change.lock_hash, fee, gathered.infos)
+    draft = draft_of(app, request, gathered, change.lock_hash, fee)
     tx = sign_own(wallet, draft, gathered)
     data = describe(app, draft, tx, gathered.infos, sent=False) | (note or {})
     if options.dry_run:
