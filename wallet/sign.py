@@ -41,6 +41,7 @@ from consensus.tx import (
 from consensus.tx_rules import COST_PER_SIGCHECK, check_spend, check_tx
 from wallet.errors import WalletError
 from wallet.keys import signature_item
+from wallet.refusals import explain_refusal
 
 SecretOf = Callable[[bytes], bytes | None]
 """Answers with the private key of a public key, or None if it is somebody else's."""
@@ -271,7 +272,8 @@ def finish(
         # The supply matters to nothing but the limit of a reissue, which the node checks.
         spend = check_spend(check_tx(tx), [entry.coin for entry in inputs], lambda asset: 0, ctx)
     except Violation as violation:
-        raise WalletError(f"the transaction would be refused: {violation}") from None
+        reason = explain_refusal(str(violation), "native coins")
+        raise WalletError(f"the transaction would be refused: {reason}") from None
     if not are_signed(spend.checks):
         raise WalletError("a signature does not hold: a coin is not what it was said to be")
     return tx

@@ -12,6 +12,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from consensus.errors import Invalid, Missing, Refused, Rule, Violation
 from consensus.hashes import AssetId, LockHash, Txid, from_text, to_text
 from consensus.header_tree import HeaderNode
 from consensus.keys import are_signed
-from consensus.params import COINBASE_MATURITY
+from consensus.params import COIN, COINBASE_MATURITY
 from consensus.tx import BURN_LOCK, NATIVE, Coin, OutPoint, Tx, TxOut, decode_tx
 from consensus.tx_rules import check_spend, check_tx
 from tests.support.chain import DAVE, ToyChain, coins_made
@@ -72,7 +73,7 @@ class ToyNode:
                 gone.add(other)
         return gone
 
-    def _check(self, tx: Tx) -> tuple[tuple[Coin, ...], int, set[Txid]]:
+    def _check(self, tx: Tx, rate_max: int = 0) -> tuple[tuple[Coin, ...], int, set[Txid]]:
         if tx.txid in self.mempool:
             raise Refused(Rule.ALREADY_IN_MEMPOOL)
         checked = check_tx(tx)
@@ -82,6 +83,8 @@ class ToyNode:
             raise Invalid(Rule.BAD_SIGNATURE)
         if spend.fee < checked.cost:
             raise Refused(Rule.FEE_TOO_LOW, spend.fee, checked.cost)
+        if rate_max and spend.fee > (most := rate_max * checked.cost // 1_000):
+            raise Refused(Rule.FEE_ABSURD, spend.fee, most)
         gone: set[Txid] = set()
         for other, (waiting, _, _) in list(self.mempool.items()):
             if set(waiting.body.inputs) & set(tx.body.inputs):
@@ -91,9 +94,9 @@ class ToyNode:
             raise Refused(Rule.REPLACEMENT_FEE, spend.fee, least)
         return tuple(coin for coin in coins if coin), spend.fee, gone
 
-    def submit(self, tx: Tx) -> None:
+    def submit(self, tx: Tx, rate_max: int = 0) -> None:
         """Take a transaction into the mempool. Raises: Violation."""
-        coins, fee, gone = self._check(tx)
+        coins, fee, gone = self._check(tx, rate_max)
         for txid in gone:
             del self.mempool[txid]
         self.mempool[tx.txid] = (tx, coins, fee)
@@ -229,25 +232,26 @@ class ToyNode:
     def _decode(self, text: str) -> Tx:
         return decode_tx(bytes.fromhex(text), 100_000)
 
-    def sendrawtransaction(self, text: str) -> Any:
+    def sendrawtransaction(self, text: str, maxfeerate: str = "0.1") -> Any:
         tx = self._decode(text)
         try:
-            self.submit(tx)
+            self.submit(tx, int(Decimal(maxfeerate) * COIN))
         except Missing as error:
             raise RpcFault(-25, str(error)) from None
         except Violation as error:
             raise RpcFault(-26, str(error)) from None
         return to_text(tx.txid)
 
-    def testmempoolaccept(self, texts: list[str]) -> Any:
+    def testmempoolaccept(self, texts: list[str], maxfeerate: str = "0.1") -> Any:
         answers = []
         for text in texts:
             tx = self._decode(text)
             answer: dict[str, Any] = {"txid": to_text(tx.txid), "allowed": True}
             try:
-                self._check(tx)
+                self._check(tx, int(Decimal(maxfeerate) * COIN))
             except Violation as error:
-                answer |= {"allowed": False, "reject-reason": str(error.rule)}
+                answer |= {"allowed": False, "reject-reason": str(error.rule),
+                           "reject-details": str(error)}  # fmt: skip
             answers.append(answer)
         return answers
 

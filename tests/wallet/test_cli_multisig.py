@@ -309,7 +309,8 @@ def test_second_sender_is_not_told_of_a_failure(
     first.run("multisig", "send", file, "--yes")
     node.mine()
     node.faults["sendrawtransaction"] = RpcFault(-27, "already-confirmed")
-    assert second.json("multisig", "send", file, "--yes")["sent"] is True
+    assert second.json("multisig", "send", file, "--yes")["sent"] is False
+    assert "In a block already" in second.run("multisig", "send", file, "--yes")
     assert second.json("info")["sent"] == 1
 
 

@@ -220,7 +220,7 @@ def test_coins_are_listed_over_several_pages(node: ToyNode, bob: Tael) -> None:
 def test_what_the_node_refuses_is_forgotten(node: ToyNode, alice: Tael, bob: Tael) -> None:
     address = bob.json("address")["address"]
     node.faults["sendrawtransaction"] = RpcFault(-26, "fee-below-floor: 1, 2")
-    assert "fee-below-floor: 1, 2" in alice.fails("send", address, "1", "--yes")
+    assert "asks 0.00000002 TAEL for this one" in alice.fails("send", address, "1", "--yes")
     assert alice.json("info")["sent"] == 0
 
 

@@ -23,11 +23,13 @@ from wallet.cli.spend import (
     SpendOptions,
     draft_of,
     expiry_of,
+    fee_guard,
     fee_of,
     gather,
+    max_fee_rate_option,
     output_data,
     output_rows,
-    spend_options,
+    proposal_options,
     submit,
 )
 from wallet.client import Client
@@ -135,7 +137,7 @@ def address(app: App, name: str) -> None:
 @click.option("--asset", help="What to send: asset id or ticker (default: the native coin).")
 @click.option("--memo", help="Text, or 0x and hex, that everybody can read; 128 bytes at most.")
 @click.option("--out", "out", metavar="FILE", required=True, help="The file to make.")
-@spend_options
+@proposal_options
 @click.pass_obj
 def propose(
     app: App, /, name: str, recipients: tuple[str, ...], to: tuple[str, ...], asset: str | None,
@@ -324,9 +326,11 @@ def combine_files(app: App, files: tuple[str, ...], out: str) -> None:
 @multisig.command("send")
 @click.argument("file")
 @click.option("--yes", is_flag=True, help="Do not ask before sending.")
+@max_fee_rate_option
 @click.pass_obj
-def send(app: App, file: str, yes: bool) -> None:
+def send(app: App, file: str, yes: bool, max_fee_rate: str | None) -> None:
     """Send the transaction in FILE, once enough people have signed it."""
+    guard = fee_guard(max_fee_rate)
     with app.open_wallet() as wallet:
         partial = _load(app, wallet, file)
 
@@ -345,6 +349,7 @@ def send(app: App, file: str, yes: bool) -> None:
             Sent(tx.txid, tx.raw, inputs, (), partial.fee, check_tx(tx).cost, app.env.now())
         )
         wallet.save()
-        submit(app, wallet, tx)
-        data = _partial_data(app, wallet, partial, infos, file) | {"sent": True}
-        app.out.result(data, lambda: app.out.line(f"Sent {to_text(tx.txid)}"))
+        sent = submit(app, wallet, tx, guard)
+        data = _partial_data(app, wallet, partial, infos, file) | {"sent": sent}
+        state = "Sent" if sent else "In a block already, so nothing was sent:"
+        app.out.result(data, lambda: app.out.line(f"{state} {to_text(tx.txid)}"))

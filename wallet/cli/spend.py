@@ -20,7 +20,15 @@ from wallet.amounts import (
     parse_amount,
     parse_rate,
 )
-from wallet.answers import Acceptance, AssetInfo, ChainInfo, ask, fee_rate, next_context
+from wallet.answers import (
+    Acceptance,
+    AssetInfo,
+    ChainInfo,
+    ask,
+    fee_rate,
+    native_info,
+    next_context,
+)
 from wallet.book import Sent, SpentCoin, check_label
 from wallet.build import Draft, Fee, Request, Shortage, build
 from wallet.cli.app import App, Wallet
@@ -30,6 +38,7 @@ from wallet.cli.output import amount_data, amount_text, asset_data, memo_text
 from wallet.client import MINED_ALREADY, Client
 from wallet.errors import NodeSilent, RpcError, WalletError
 from wallet.keys import CHANGE
+from wallet.refusals import explain_refusal
 from wallet.scan import Held, Say, discover, holdings, spendables
 from wallet.sign import Spendable, finish, sign_inputs
 from wallet.tracked import Kind, Place
@@ -50,14 +59,25 @@ class SpendOptions(msgspec.Struct, frozen=True):
     expiry: str | None
     dry_run: bool
     yes: bool
+    max_fee_rate: str | None = None
 
 
+_MAX_FEE_RATE = click.option(
+    "--max-fee-rate", metavar="RATE",
+    help="Let the node take a fee up to this rate, 0 for any (default: the node's guard, 0.1).",
+)  # fmt: skip
 _OPTIONS = (
     click.option("--fee", metavar="AMOUNT", help="Fee in all, in native coins."),
     click.option("--fee-rate", metavar="RATE", help="Fee in native coins per 1000 cost."),
     click.option("--expiry", metavar="HEIGHT|+BLOCKS", help="Last block that may hold it."),
     click.option("--dry-run", is_flag=True, help="Build and check it, but do not send."),
     click.option("--yes", is_flag=True, help="Do not ask before sending."),
+    _MAX_FEE_RATE,
+)
+_PROPOSAL_OPTIONS = (
+    *_OPTIONS[:3],
+    click.option("--dry-run", is_flag=True, help="Show it, but do not write FILE."),
+    click.option("--yes", is_flag=True, help="Changes nothing: a proposal asks nothing."),
 )
 
 
@@ -65,6 +85,23 @@ def spend_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of a spending command; they arrive as keyword arguments."""
     decorated: Callable[..., Any] = combined(_OPTIONS)(function)
     return decorated
+
+
+def proposal_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As `spend_options`, of a command that writes a file and sends nothing."""
+    decorated: Callable[..., Any] = combined(_PROPOSAL_OPTIONS)(function)
+    return decorated
+
+
+def max_fee_rate_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The option for a command that sends what was built before."""
+    decorated: Callable[..., Any] = _MAX_FEE_RATE(function)
+    return decorated
+
+
+def fee_guard(text: str | None) -> tuple[str, ...]:
+    """What `--max-fee-rate` adds to a question to the node. Raises: WalletError."""
+    return () if text is None else (format_amount(parse_rate(text), NATIVE_DECIMALS),)
 
 
 class Gathered(msgspec.Struct, frozen=True):
@@ -184,12 +221,13 @@ def spend(
 ) -> None:  # fmt: skip
     """Build, show, confirm, sign, save and send; print the result."""
     fee = fee or fee_of(options, gathered.rate)
+    guard = fee_guard(options.max_fee_rate)
     change = change_place(wallet)
     draft = draft_of(app, request, gathered, change.lock_hash, fee)
     tx = sign_own(wallet, draft, gathered)
     data = describe(app, draft, tx, gathered.infos, sent=False) | (note or {})
     if options.dry_run:
-        check_with_node(app, tx)
+        check_with_node(app, tx, guard)
         app.out.result(data, lambda: show(app, wallet, draft, gathered.infos, "Would send"))
         return
     if not app.settings.json:
@@ -200,7 +238,7 @@ def spend(
     if label is not None:
         wallet.book.labels[to_text(tx.txid)] = check_label(label)
     record(app, wallet, draft, tx, replaces)
-    submit(app, wallet, tx)
+    submit(app, wallet, tx, guard)
     app.out.result(data | {"sent": True}, lambda: app.out.line(f"Sent {to_text(tx.txid)}"))
 
 
@@ -234,25 +272,28 @@ def record(app: App, wallet: Wallet, draft: Draft, tx: Tx, replaces: Sent | None
     wallet.save()
 
 
-def check_with_node(app: App, tx: Tx) -> None:
+def check_with_node(app: App, tx: Tx, guard: tuple[str, ...]) -> None:
     """Ask the node whether it would take `tx`. Raises: WalletError."""
 
     async def work(client: Client, info: ChainInfo, say: Say) -> list[Acceptance]:
         say("asking the node to check the transaction")
-        return await ask(client, list[Acceptance], "testmempoolaccept", [tx.raw.hex()])
+        return await ask(client, list[Acceptance], "testmempoolaccept", [tx.raw.hex()], *guard)
 
     answers = app.ask_node(work)
     if len(answers) != 1 or not answers[0].allowed:
         reason = answers[0].reason if answers else "no reason given"
-        raise WalletError(f"the node would refuse the transaction: {reason}")
+        raise WalletError(f"the node would refuse the transaction: {_told(app, reason)}")
 
 
-def submit(app: App, wallet: Wallet, tx: Tx) -> None:
-    """Hand `tx` to the node; forget it again if the node refuses. Raises: WalletError."""
+def submit(app: App, wallet: Wallet, tx: Tx, guard: tuple[str, ...]) -> bool:
+    """Hand `tx` to the node; forget it again if the node refuses. False: it is mined already.
+
+    Raises: WalletError.
+    """
 
     async def work(client: Client, info: ChainInfo, say: Say) -> str:
         say("sending the transaction")
-        return await ask(client, str, "sendrawtransaction", tx.raw.hex())
+        return await ask(client, str, "sendrawtransaction", tx.raw.hex(), *guard)
 
     try:
         app.ask_node(work)
@@ -263,10 +304,16 @@ def submit(app: App, wallet: Wallet, tx: Tx) -> None:
         ) from None
     except RpcError as error:
         if error.code == MINED_ALREADY:  # another cosigner was faster
-            return
+            return False
         wallet.book.forget_sent(tx.txid)
         wallet.save()
-        raise WalletError(f"the node refused the transaction: {error.message}") from None
+        reason = _told(app, error.message)
+        raise WalletError(f"the node refused the transaction: {reason}") from None
+    return True
+
+
+def _told(app: App, reason: str) -> str:
+    return explain_refusal(reason, native_info(app.params).ticker)
 
 
 def describe(app: App, draft: Draft, tx: Tx, infos: Assets, sent: bool) -> dict[str, Any]:
