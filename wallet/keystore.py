@@ -98,12 +98,18 @@ class Keystore:
         return changed
 
 
+def check_absent(path: Path) -> None:
+    """Raises: WalletError, if a new wallet at `path` would replace something."""
+    for there in (path, _backup_path(path)):
+        if there.exists():
+            raise WalletError(f"{there}: a wallet is there already; choose another with --wallet")
+
+
 def create_keystore(
     path: Path, passphrase: str, payload: bytes, cost: Cost, entropy: Entropy
 ) -> Keystore:
     """Make a new wallet file. Raises: WalletError, also if there is one already."""
-    if path.exists() or _backup_path(path).exists():
-        raise WalletError(f"{path}: a wallet (or its backup) is there already; choose another file")
+    check_absent(path)
     keystore = _derive(path, passphrase, cost, entropy)
     keystore.save(payload)
     return keystore

@@ -310,6 +310,11 @@ def test_a_refused_create_leaves_nothing_behind(tmp_path: Path) -> None:
     assert "no terminal" in wallet.fails("create")
     assert not wallet.folder.exists()
     other = tmp_path / "not-a-wallet"
-    other.write_text("kept")
-    assert "there already" in wallet.fails("create", "--wallet", str(other))
-    assert [entry.name for entry in tmp_path.iterdir()] == [other.name]
+    backup = tmp_path / "lost.bak"  # what is left of a wallet that can still be restored from it
+    for there in (other, backup):
+        there.write_text("kept")
+        assert "there already" in wallet.fails("create", "--wallet", str(there))
+    assert "lost.bak: a wallet is there" in wallet.fails(
+        "create", "--wallet", str(tmp_path / "lost")
+    )
+    assert sorted(tmp_path.iterdir()) == sorted((other, backup))

@@ -29,7 +29,15 @@ from wallet.cli.output import Output
 from wallet.client import Client, endpoint
 from wallet.errors import WalletError
 from wallet.files import locked, make_directory, read_file
-from wallet.keystore import DEFAULT_COST, Cost, Entropy, Keystore, create_keystore, open_keystore
+from wallet.keystore import (
+    DEFAULT_COST,
+    Cost,
+    Entropy,
+    Keystore,
+    check_absent,
+    create_keystore,
+    open_keystore,
+)
 from wallet.scan import Say
 from wallet.tracked import Keyring
 
@@ -175,13 +183,12 @@ class App:
     def create_wallet(self, book: Book) -> Wallet:
         """A new wallet file for `book`. Raises: WalletError."""
         path = self.wallet_path
-        _check_absent(path)
+        check_absent(path)
         keyring = Keyring(self.params, book)
         passphrase = self.new_passphrase()
         # Only now, so that whoever is refused leaves nothing behind.
         make_directory(path.parent)
         with locked(path, self.env.pause):
-            _check_absent(path)  # another command may have been faster
             keystore = create_keystore(
                 path, passphrase, encode_book(book), self.env.cost, self.env.entropy
             )
@@ -242,11 +249,6 @@ async def _with_progress(run: Callable[[Say], Awaitable[T]]) -> T:
             click.echo(f"{texts[-1]} …", err=True)
             await asyncio.wait({task}, timeout=_PROGRESS_EVERY_S)
     return task.result()
-
-
-def _check_absent(path: Path) -> None:
-    if path.exists():
-        raise WalletError(f"{path}: a wallet is there already; choose another with --wallet")
 
 
 def check_passphrase(passphrase: str) -> str:
