@@ -64,8 +64,8 @@ wrong ones.
 The node listens at 127.0.0.1 unless told otherwise, and speaks plain HTTP: put a TLS proxy before it to
 go further. Against pages in a browser on the same machine: a request with an `Origin` is refused (403),
 and so is a `Host` that is neither an IP address nor `localhost` nor a name of `rpc-host`; the
-`Content-Type` must be `application/json` or absent (415); only POST is served (405); no answer has a CORS
-header.
+`Content-Type` must be `application/json`, `application/json-rpc` or absent (415); only POST is served
+(405); no answer has a CORS header.
 
 ## Limits
 
