@@ -14,16 +14,19 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import NamedTuple
 
 from consensus.block import genesis
-from consensus.errors import DecodeError, StorageError
+from consensus.errors import DecodeError, Refused, StorageError
 from consensus.hashes import LockHash
+from consensus.tx import BURN_LOCK
 from node import db
 from node.blockfiles import RecordFiles
 from node.config import PORTS, PRIVATE_PORTS, ConfigError, Settings
 from node.datadir import DataDirectory, SmallFile
 from node.events import EventBus, TipChanged
+from node.keeper import TemplateKeeper
 from node.ledger import Ledger
 from node.miner import Extranonces, Miner
 from node.peering import Peering, listen_to_ledger
@@ -33,6 +36,7 @@ from node.rpc import ports
 from node.rpc.auth import AuthError, parse_user, remove_cookie, write_cookie
 from node.rpc.dispatch import Dispatcher
 from node.rpc.methods import METHODS
+from node.rpc.methods_mining import prepare_template, show_entry
 from node.rpc.server import RpcServer
 from node.store import Store
 from node.template import Template, TemplateBuilder
@@ -255,6 +259,16 @@ class Node:
 
         def build(payout: LockHash) -> Template:
             return templates.build(ledger.tip, payout)
+
+        def prepare() -> None:
+            if not ledger.is_syncing:
+                with suppress(Refused):
+                    prepare_template(templates.build(ledger.tip, BURN_LOCK))
+
+        keeper = TemplateKeeper(ledger.mempool, show_entry, prepare)
+        keeper.listen(self.bus)
+        keeping = self._spawn(keeper.run())
+        self._closers.append(lambda: self._cancel(keeping))
 
         if settings.mine_to is not None:
             miner = Miner(

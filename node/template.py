@@ -58,6 +58,8 @@ class Choice:
         self.entries = tuple(entries)
         self.fees = sum(entry.fee for entry in entries)
         self.cost = sum(entry.cost for entry in entries)
+        self.shown: bytes | None = None
+        """How it stands in the answer to who asked, once somebody did."""
 
     @cached_property
     def checked(self) -> tuple[CheckedTx, ...]:

@@ -205,8 +205,8 @@ class Connection(asyncio.Protocol):
 
     def _send(self, reply: Reply) -> None:
         if self._transport is not None:
-            head = self._desk.answers.write(reply.status, len(reply.body))
-            self._transport.writelines((head, reply.body))
+            head = self._desk.answers.write(reply.status, reply.size)
+            self._transport.writelines((head, *reply.pieces))
 
     def _await_body(self, end: int) -> None:
         if end > WAITING_BYTES_MAX:

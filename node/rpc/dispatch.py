@@ -24,6 +24,8 @@ from node.rpc.params import bind
 BATCH_MAX = 1_000
 ANSWER_BYTES_MAX = 32 << 20
 """All that one HTTP answer may hold. The largest block in hex takes a quarter of it."""
+COPIED_MAX = 64 << 10
+"""Bytes of a result that are copied into the answer; larger ones are sent as they are."""
 _NO_ANSWER = 204
 _STATUS: Mapping[Code, int] = {
     Code.METHOD_NOT_FOUND: 404,
@@ -38,10 +40,19 @@ _log = logging.getLogger(__name__)
 
 
 class Reply(NamedTuple):
-    """What to send back over HTTP; `body` is empty with status 204."""
+    """What to send back over HTTP; the body is empty with status 204."""
 
     status: int
-    body: bytes
+    pieces: tuple[bytes, ...] = ()
+    """The body. A large answer is not copied into one piece before the socket takes it."""
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.pieces)
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.pieces))
 
 
 class _Call(NamedTuple):
@@ -56,9 +67,9 @@ class _Call(NamedTuple):
 
 
 class _Outcome(NamedTuple):
-    """The encoded result, or an error."""
+    """The encoded result, in pieces, or an error."""
 
-    result: bytes
+    result: tuple[bytes, ...]
     error: RpcError | None
 
 
@@ -97,7 +108,7 @@ class Dispatcher(Generic[Node]):
         except RpcError as error:
             if isinstance(request, dict) and request.get("jsonrpc") == "2.0":
                 return _reply_strict(error, _id_of(request), 200)
-            return _reply_old(_Outcome(b"", error), _id_of(request))
+            return _reply_old(_Outcome((), error), _id_of(request))
         outcome = self._call(call, role, ANSWER_BYTES_MAX)
         if isinstance(outcome, _Outcome):
             return _reply(call, outcome)
@@ -110,19 +121,19 @@ class Dispatcher(Generic[Node]):
             try:
                 call = _parse(request)
             except RpcError as error:
-                answers.append(_body_old(_Outcome(b"", error), _id_of(request)))
+                answers.append(b"".join(_body_old(_Outcome((), error), _id_of(request))))
                 continue
             found = self._call(call, role, left)
             outcome = found if isinstance(found, _Outcome) else await found
             if not call.is_notification:
-                answers.append(_body_old(outcome, call.id))
+                answers.append(b"".join(_body_old(outcome, call.id)))
                 # One that was too large ends it: to make such answers costs more than to refuse them.
                 is_over = outcome.error is not None and outcome.error.code is Code.TOO_LARGE
-                left = 0 if is_over else left - len(outcome.result)
+                left = 0 if is_over else left - sum(map(len, outcome.result))
             await asyncio.sleep(0)  # others may have waited for the length of a whole batch
         if not answers:
-            return Reply(_NO_ANSWER, b"")
-        return Reply(200, b"[" + b",".join(answers) + b"]")
+            return Reply(_NO_ANSWER)
+        return Reply(200, (b"[" + b",".join(answers) + b"]",))
 
     def _call(
         self, call: _Call, role: Role, bytes_max: int
@@ -162,25 +173,25 @@ async def _finish(
 
 def _encoded(result: object, bytes_max: int) -> _Outcome:
     """Raises: RpcError."""
-    written = json.encode(result)
-    if len(written) > bytes_max:
+    pieces = result.pieces if isinstance(result, json.Written) else (json.encode(result),)
+    if sum(map(len, pieces)) > bytes_max:
         raise RpcError(Code.TOO_LARGE, "the answer is too large: ask for less at once")
-    return _Outcome(written, None)
+    return _Outcome(pieces, None)
 
 
 def _failed(call: _Call, error: Exception) -> _Outcome:
     """What a call answers that ended in `error`."""
     match error:
         case RpcError():
-            return _Outcome(b"", error)
+            return _Outcome((), error)
         case Violation():
-            return _Outcome(b"", error_of(error))
+            return _Outcome((), error_of(error))
         case StorageError():
             _log.error("%s: storage failed: %s", call.method, error)
-            return _Outcome(b"", RpcError(Code.DATABASE, f"storage failed: {error.what}"))
+            return _Outcome((), RpcError(Code.DATABASE, f"storage failed: {error.what}"))
         case _:
             _log.error("%s failed unexpectedly", call.method, exc_info=error)
-            return _Outcome(b"", RpcError(Code.INTERNAL, "internal error"))
+            return _Outcome((), RpcError(Code.INTERNAL, "internal error"))
 
 
 def _parse(request: object) -> _Call:
@@ -223,14 +234,14 @@ def _error_object(error: RpcError) -> json.Json:
 
 def _reply(call: _Call, outcome: _Outcome) -> Reply:
     if call.is_notification:
-        return Reply(_NO_ANSWER, b"")
+        return Reply(_NO_ANSWER)
     if not call.is_strict:
         return _reply_old(outcome, call.id)
     if outcome.error is not None:
         status = 403 if outcome.error.code is Code.FORBIDDEN else 200
         return _reply_strict(outcome.error, call.id, status)
-    call_id = json.encode(call.id)
-    return Reply(200, b'{"jsonrpc":"2.0","result":%b,"id":%b}' % (outcome.result, call_id))
+    end = b',"id":%b}' % json.encode(call.id)
+    return Reply(200, _around(b'{"jsonrpc":"2.0","result":', outcome.result, end))
 
 
 async def _reply_later(call: _Call, outcome: Coroutine[Any, Any, _Outcome]) -> Reply:
@@ -239,14 +250,22 @@ async def _reply_later(call: _Call, outcome: Coroutine[Any, Any, _Outcome]) -> R
 
 def _reply_strict(error: RpcError, call_id: json.Json, status: int) -> Reply:
     body = {"jsonrpc": "2.0", "error": _error_object(error), "id": call_id}
-    return Reply(status, json.encode(body))
+    return Reply(status, (json.encode(body),))
 
 
-def _body_old(outcome: _Outcome, call_id: json.Json) -> bytes:
+def _around(start: bytes, result: tuple[bytes, ...], end: bytes) -> tuple[bytes, ...]:
+    """A body. Short ones are put together at once, which saves the socket work."""
+    if len(result) == 1 and len(result[0]) < COPIED_MAX:
+        return (start + result[0] + end,)
+    return (start, *result, end)
+
+
+def _body_old(outcome: _Outcome, call_id: json.Json) -> tuple[bytes, ...]:
     if outcome.error is not None:
         error = _error_object(outcome.error)
-        return json.encode({"result": None, "error": error, "id": call_id})
-    return b'{"result":%b,"error":null,"id":%b}' % (outcome.result, json.encode(call_id))
+        return (json.encode({"result": None, "error": error, "id": call_id}),)
+    end = b',"error":null,"id":%b}' % json.encode(call_id)
+    return _around(b'{"result":', outcome.result, end)
 
 
 def _reply_old(outcome: _Outcome, call_id: json.Json) -> Reply:

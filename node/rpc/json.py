@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -82,6 +82,12 @@ def amount(units: int) -> msgspec.Raw:
     coins, rest = divmod(abs(units), COIN)
     sign = "-" if units < 0 else ""
     return msgspec.Raw(f"{sign}{coins}.{rest:08d}".encode())
+
+
+class Written(NamedTuple):
+    """A value whose text is made already, in pieces: each would be copied to stand in another text."""
+
+    pieces: tuple[bytes, ...]
 
 
 def fragment(value: Json) -> msgspec.Raw:

@@ -62,6 +62,11 @@ def large(node: object, size: int) -> json.Json:
     return "x" * size
 
 
+def written(node: object, size: int) -> json.Written:
+    WORKED.append(size)
+    return json.Written((b'{"a":[', b",".join([b"1"] * size), b"]}"))
+
+
 METHODS = table(
     [
         Method("subtract", subtract, Role.READ, "test"),
@@ -72,6 +77,7 @@ METHODS = table(
         Method("notify_sum", ignore, Role.READ, "test"),
         Method("fail", fail, Role.READ, "test"),
         Method("large", large, Role.READ, "test"),
+        Method("written", written, Role.READ, "test"),
         Method("change", ignore, Role.ADMIN, "test"),
     ]
 )
@@ -273,3 +279,21 @@ def test_whatever_bytes_come_in_the_answer_is_one_that_clients_know(body: bytes)
     reply = asyncio.run(dispatcher.answer(body, Role.READ))
     assert reply.status in (200, 400)
     assert standard_json.loads(reply.body)
+
+
+@pytest.mark.parametrize("size", [1, dispatch.COPIED_MAX])
+def test_a_result_in_pieces_reads_like_any_other(size: int) -> None:
+    wanted = {"a": [1] * size}
+    assert ask(call("written", size))[1] == {"jsonrpc": "2.0", "result": wanted, "id": 1}
+    old = {"result": wanted, "error": None, "id": 1}
+    assert ask({"method": "written", "params": [size], "id": 1})[1] == old
+    assert ask([call("written", size)])[1] == [old]
+
+
+def test_a_large_result_is_sent_without_being_copied() -> None:
+    dispatcher: Dispatcher[str] = Dispatcher(METHODS, REGTEST)
+    dispatcher.node = "the node"
+    body = standard_json.dumps(call("large", dispatch.COPIED_MAX)).encode()
+    reply = asyncio.run(dispatcher.answer(body, Role.READ))
+    assert len(reply.pieces) == 3
+    assert reply.size == len(reply.body)
