@@ -3,7 +3,7 @@
     .venv/bin/python -m scripts.bench.replay [--payments 50000] [--runs 3] [--json]
 
 Each run is a new process that finds nothing but block files, as after `taeld --reindex`, and connects
-them: decode, rules, coins, undo data, all indexes, LevelDB, signatures in processes on all cores. The
+them: decode, rules, coins, undo data, all indexes, LevelDB, signatures on all cores. The
 time goes from opening the directory to the last block connected; a second figure adds the last flush.
 Then the stages are timed one after the other in one process, without the processes and the waiting:
 what each costs by itself.
@@ -233,7 +233,9 @@ def _show(result: dict[str, Any]) -> None:
     print(f"  connected            {rates('connect_s')} payments/s, median (range)")
     print(f"  and all on disk      {rates('flush_s')} payments/s")
     cpu = statistics.median(run["main_cpu_s"] for run in runs) / payments * 1e6
-    print(f"  CPU, main process    {cpu:10.1f} µs a payment, start-up included")
+    print(
+        f"  CPU, main process    {cpu:10.1f} µs a payment, with start-up and what it checks of signatures"
+    )
     print(f"  peak memory          {most('peak_mib'):10.0f} MiB, and {most('worker_mib'):.0f} MiB "
           f"for each of {result['processes']} signature processes")  # fmt: skip
     print("\nStages alone, one after the other, µs a payment")
