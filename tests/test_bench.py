@@ -8,8 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from scripts.bench.__main__ import BENCHMARKS, main
+from scripts.bench.__main__ import BENCHMARKS, WAITING_MIN, main, sizes_for
 from scripts.bench.bitcoin import BITCOIN, LITECOIN, BitcoinWorkload, BlockMaker, sha256d
+from scripts.bench.chains import Sizes
 from scripts.bench.curve_chain import GrowthWorkload
 from scripts.bench.rows import OURS, Quantity, Sample, make_rows
 from scripts.bench.svg import plot
@@ -45,6 +46,24 @@ def test_every_figure_is_positive_and_within_its_range(result: dict[str, Any]) -
 def test_keys_of_quantities_are_used_once() -> None:
     keys = [quantity.key for benchmark in BENCHMARKS for quantity in benchmark.quantities]
     assert len(keys) == len(set(keys))
+
+
+def test_too_few_payments_are_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--payments", "9999"])
+    assert ended.value.code == 2
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .endswith("error: --payments: at least 10,000; --quick measures with fewer")
+    )
+
+
+def test_the_fewest_payments_that_are_taken_leave_enough_coins_for_what_waits() -> None:
+    sizes = sizes_for(WAITING_MIN)
+    assert sizes.waiting >= max(sizes.template, sizes.reads, sizes.confirmed)
+    assert sizes.waiting >= 1 + sizes.relay_blocks * sizes.relay_block + sizes.relayed
+    assert sizes_for(Sizes().payments) == Sizes()
 
 
 def test_ratios_are_of_pairs_in_one_run() -> None:

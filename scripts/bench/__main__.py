@@ -34,6 +34,8 @@ from scripts.bench.measure_sync import SYNC
 from scripts.bench.report import Result, load_average, machine, summary
 from scripts.bench.svg import plot
 
+WAITING_MIN = 10_000
+"""Payments that wait, as the measurements need them."""
 BENCHMARKS: tuple[Benchmark, ...] = (
     REPLAY, SYNC, PAYMENTS, READS, BUSY, RELAY, CONFIRMED, START, BALANCE,
 )  # fmt: skip
@@ -51,14 +53,23 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--curves", action="store_true", help="growth curves of taeld too")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--svg", type=Path, metavar="FILE")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.payments < WAITING_MIN and not options.quick:
+        parser.error(f"--payments: at least {WAITING_MIN:,}; --quick measures with fewer")
+    return options
+
+
+def sizes_for(payments: int) -> Sizes:
+    """Sizes with so many payments in the chain."""
+    # Each payment that waits spends a coin of its own, and there are hardly more than payments.
+    return Sizes(payments=payments, waiting=min(Sizes().waiting, payments))
 
 
 def main(arguments: list[str] | None = None) -> Result:
     """Measure, print and write what was asked for."""
     options = _options(arguments)
     began, load = time.perf_counter(), load_average()
-    sizes = QUICK if options.quick else Sizes(payments=options.payments)
+    sizes = QUICK if options.quick else sizes_for(options.payments)
     runs = 1 if options.quick else options.runs
     chosen = [benchmark for benchmark in BENCHMARKS if benchmark.name in options.only]
     directory = Path(tempfile.mkdtemp(prefix="tael-bench-"))
