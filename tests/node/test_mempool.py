@@ -26,6 +26,7 @@ from consensus.tx import (
 )
 from node.events import TxAdded
 from node.policy import Policy
+from node.rpc.methods_mining import show_entry
 from tests.node.mempool_kit import Pool, check_consistent, out
 from tests.support.chain import ALICE, BOB, CAROL
 
@@ -318,6 +319,9 @@ def test_the_memory_estimate_is_honest(
     for raw in raws:
         pool.mempool.submit(raw)
     pool.events.clear()
+    # With what a template keeps of each.
+    for entry in pool.mempool.entries():
+        show_entry(entry)
     used = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert 0.8 * used < pool.mempool.size_bytes < 2 * used
