@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from hypothesis import event, settings
@@ -21,6 +22,7 @@ from consensus.hashes import to_text
 from consensus.locks import lock_hash
 from consensus.params import BLOCK_COST_MAX
 from consensus.tx import (
+    BURN_LOCK,
     NATIVE,
     AfterHeight,
     Coin,
@@ -38,7 +40,7 @@ from node.mempool import Mempool
 from node.mempool_entry import Entry, score
 from node.policy import Policy
 from node.rpc import json
-from node.rpc.methods_mining import show_transactions
+from node.rpc.methods_mining import prepare_template, show_entry, show_transactions
 from node.rpc.shapes import WEIGHT_PER_COST
 from node.selection import Selection
 from node.template import TemplateBuilder
@@ -276,6 +278,14 @@ class MempoolModel(RuleBasedStateMachine):
         pool.mempool.block_connected(chain.connect(block.raw))
         pool.mempool.tip_changed()
         assert self.waiting() == []
+
+    @rule(share=st.sampled_from([1, 2, 3]))
+    def some_is_made_ready_at_rest(self, share: int) -> None:
+        """As the keeper does, which may be interrupted before it comes to the choice."""
+        for entry in islice(self.pool.mempool.entries(), 0, None, share):
+            show_entry(entry)
+        if share == 1:
+            prepare_template(self.builder.build(self.pool.chain.tip, BURN_LOCK))
 
     @rule()
     def a_template_is_what_it_would_be_made_anew(self) -> None:
