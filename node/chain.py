@@ -24,7 +24,7 @@ from consensus.params import Params
 from consensus.tx import Coin, OutPoint, Tx
 from consensus.tx_rules import CheckedTx
 from node.archive import Archive
-from node.connector import SLICE_COST, Attached, Connector, Stretch, pause
+from node.connector import SLICE_COST, Attached, Connector, Stretch, index, pause
 from node.store import FLUSH_ROWS, Store
 from node.verify import Verifier
 
@@ -348,13 +348,15 @@ class Chain:
         previous, self.tip = self.tip, stretch.tip
         self.store.publish(stretch.staging, self.tip.hash)
         self._listener.changed(Change(previous, self.tip, stretch.detached, stretch.attached))
+        # After the tip was told, so that nobody waits for what no rule asks for.
+        await index(self.store)
         await self._flush_if_due()
         return True
 
     async def connect_genesis(self) -> None:
         """Give an empty store the state at genesis."""
         node = self.tree.genesis
-        self.store.publish(await self._connector.attach_genesis(node, self.genesis), node.hash)
+        self.store.publish(self._connector.attach_genesis(node, self.genesis), node.hash)
         self.archive.note(node)
 
     def _condemn(self, node: HeaderNode, violation: Violation) -> None:

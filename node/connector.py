@@ -19,6 +19,7 @@ from consensus.locks import BlockContext
 from consensus.params import Params
 from node.archive import Archive, Undo
 from node.index import BlockIndexer
+from node.layer import Layer
 from node.store import Staging, Store
 from node.verify import VerifyBatch
 
@@ -71,6 +72,12 @@ async def pause() -> None:
     await asyncio.sleep(0)
 
 
+async def index(rows: Layer | Store) -> None:
+    """Make the index rows that are due."""
+    while rows.index_some(INDEX_SLICE):
+        await pause()
+
+
 class Connector:
     """Works on one block at a time, for a `Chain`."""
 
@@ -92,6 +99,7 @@ class Connector:
         Raises: Violation; then nothing is staged of it.
         """
         assert node.parent is not None
+        await index(staging.layer)
         ctx = BlockContext(self._chain_id, node.height, node.parent.median_time())
         connection = Connection(
             checked, ctx, self._params, staging.coin, staging.supply, self._known
@@ -109,34 +117,32 @@ class Connector:
                 raise Invalid(Rule.LOCK_MISMATCH, spent) from None
             raise
         delta = connection.finish()
-        await self._index(checked.block, delta.undo, node, 1, staging)
+        self._index_later(checked.block, delta.undo, node, 1, staging)
         staging.apply(delta, node.height, 1)
         self._archive.add_undo(node, delta.undo)
         return checked.block
 
     async def detach(self, node: HeaderNode, staging: Staging) -> None:
         """Take the last block off what is staged."""
+        await index(staging.layer)
         block = self._archive.read(node)
         undo = self._archive.read_undo(node)
         assert undo is not None
-        await self._index(block, undo, node, -1, staging)
+        self._index_later(block, undo, node, -1, staging)
         staging.apply(delta_of(block, node.height, undo), node.height, -1)
 
-    async def attach_genesis(self, node: HeaderNode, genesis: Block) -> Staging:
+    def attach_genesis(self, node: HeaderNode, genesis: Block) -> Staging:
         """The state at genesis, staged."""
         staging = self._store.stage()
-        await self._index(genesis, (), node, 1, staging)
+        self._index_later(genesis, (), node, 1, staging)
         staging.apply(delta_of(genesis, 0, ()), 0, 1)
         return staging
 
-    async def _index(
+    def _index_later(
         self, block: Block, undo: Undo, node: HeaderNode, sign: int, staging: Staging
     ) -> None:
         if not self._store.indexed:
             return
         place = self._archive.place(node)
         assert place is not None
-        rows = staging.layer.indexes
-        indexer = BlockIndexer(block, undo, node.height, place.block, sign, rows)
-        while not indexer.step(INDEX_SLICE):
-            await pause()
+        staging.layer.index_later(BlockIndexer(block, undo, node.height, place.block, sign))

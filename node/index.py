@@ -28,11 +28,9 @@ class BlockIndexer:
 
     def __init__(
         self, block: Block, undo: Sequence[Sequence[Coin]], height: int, place: FilePosition,
-        sign: int, rows: Indexes,
+        sign: int,
     ) -> None:  # fmt: skip
-        """`place` is that of the block's record; `sign` −1 makes the rows that undo. They go into
-        `rows`, on top of those of earlier blocks."""
-        self._rows = rows
+        """`place` is that of the block's record; `sign` −1 makes the rows that undo."""
         self._block = block
         self._undo = undo
         self._height = height
@@ -43,9 +41,9 @@ class BlockIndexer:
         self._next = 0
         self._delayed: dict[bytes, int] = {}
 
-    def step(self, size: int) -> bool:
+    def step(self, rows: Indexes, size: int) -> bool:
         """Index more transactions, of about `size` inputs and outputs together; return whether
-        that was all."""
+        that was all. The rows go into `rows`, on top of those of earlier blocks."""
         txs = self._block.txs
         while size > 0 and self._next < len(txs):
             position = self._next
@@ -53,25 +51,25 @@ class BlockIndexer:
             tx = txs[position]
             size -= len(tx.body.inputs) + len(tx.body.outputs)
             coins = self._undo[position - 1] if position else ()
-            self._index_tx(position, coins)
+            self._index_tx(rows, position, coins)
             if is_delayed(tx.body, self._height):
-                self._index_delayed(tx.body)
+                self._index_delayed(rows, tx.body)
             length = len(tx.raw)
             value = tx_value(self._height, position, self._file, self._offset, length)
-            self._rows.txs.add((tx.txid, value if self._sign > 0 else None))
+            rows.txs.add((tx.txid, value if self._sign > 0 else None))
             self._offset += length
         return self._next == len(txs)
 
-    def _index_delayed(self, body: Body) -> None:
+    def _index_delayed(self, rows: Indexes, body: Body) -> None:
         for output in body.outputs:
             if output.lock != BURN_LOCK:
                 key = delayed_key(self._height, output.lock, output.asset)
                 old = self._delayed.get(key, 0)
                 self._delayed[key] = old + output.amount
                 value = delayed_value(old + output.amount)
-                self._rows.delayed[key] = value if self._sign > 0 else None
+                rows.delayed[key] = value if self._sign > 0 else None
 
-    def _index_tx(self, position: int, coins: Sequence[Coin]) -> None:
+    def _index_tx(self, rows: Indexes, position: int, coins: Sequence[Coin]) -> None:
         """The history and the balances of every lock and asset that a transaction moves."""
         tx = self._block.txs[position]
         spent: dict[bytes, int] = {}
@@ -83,7 +81,7 @@ class BlockIndexer:
             if output.lock != BURN_LOCK:
                 owner = output.lock + output.asset
                 received[owner] = received.get(owner, 0) + output.amount
-        add, balances, sign = self._rows.history.add, self._rows.balances, self._sign
+        add, balances, sign = rows.history.add, rows.balances, self._sign
         place = history_place(self._height, position)
         for owner in spent | received:
             come, gone = received.get(owner, 0), spent.get(owner, 0)

@@ -20,7 +20,7 @@ from consensus.hashes import AssetId, BlockHash, LockHash, Txid
 from consensus.tx import Coin, OutPoint
 from node.blockfiles import RecordFiles
 from node.db import Database, View
-from node.layer import Layer
+from node.layer import Indexes, Layer
 from node.layout import (
     ASSET,
     BALANCE,
@@ -283,6 +283,11 @@ class Store:
         self._active.absorb(staging.layer)
         self._tip_hash = tip_hash
 
+    def index_some(self, size: int) -> bool:
+        """Make some index rows of what was published, of about `size` inputs and outputs; return
+        whether any were due. Whoever asks for a row before gets it all the same."""
+        return self._active.index_some(size)
+
     def put_header(self, block_hash: BlockHash, row: HeaderRow) -> None:
         """Remember a header; it is written with the next flush."""
         self._headers[block_hash] = row
@@ -332,12 +337,13 @@ class Store:
         tip = TipRow(self._tip_hash, self.blocks.end, self.undo.end)
         self._previous, self._previous_on_disk = layer, False
         self._active, self._headers = Layer(), {}
+        indexes = layer.indexes  # asked for here, so that none are made in the other thread
 
         def write() -> None:
             # Files first: a row must never lead to bytes that are not on the disk.
             self.blocks.sync()
             self.undo.sync()
-            self._database.write(_rows(layer, headers, tip, view))
+            self._database.write(_rows(layer, indexes, headers, tip, view))
 
         try:
             await asyncio.get_running_loop().run_in_executor(self._writer, write)
@@ -379,7 +385,7 @@ class Store:
 
 
 def _rows(
-    layer: Layer, headers: dict[BlockHash, HeaderRow], tip: TipRow, view: View
+    layer: Layer, indexes: Indexes, headers: dict[BlockHash, HeaderRow], tip: TipRow, view: View
 ) -> Iterator[Row]:
     """The rows that bring the database from `view` to `layer`; of one key, the last counts."""
     for outpoint, coin in layer.spent.items():
@@ -388,11 +394,11 @@ def _rows(
         yield coin_key(coin.lock, outpoint), coin_value(coin)
     for asset, record in layer.assets.items():
         yield asset_key(asset), asset_value(record) if record else None
-    for txid, value in layer.indexes.txs:
+    for txid, value in indexes.txs:
         yield tx_key(Txid(txid)), value
-    yield from layer.indexes.history
-    yield from layer.indexes.delayed.items()
-    for key, (received, spent) in layer.indexes.balances.items():
+    yield from indexes.history
+    yield from indexes.delayed.items()
+    for key, (received, spent) in indexes.balances.items():
         old = unpack_pair(view.get(BALANCE + key) or bytes(PAIR_BYTES))
         sums = old[0] + received, old[1] + spent
         if min(sums) < 0:

@@ -133,8 +133,8 @@ def _connect(
         delta = connection.finish()
     with stages.time("index rows"):
         rows, place = staging.layer.indexes, FilePosition(0, 0)
-        indexer = BlockIndexer(checked.block, delta.undo, node.height, place, 1, rows)
-        while not indexer.step(10_000):
+        indexer = BlockIndexer(checked.block, delta.undo, node.height, place, 1)
+        while not indexer.step(rows, 10_000):
             pass
     with stages.time("layers in memory"):
         staging.apply(delta, node.height, 1)
