@@ -70,12 +70,6 @@ class Mempool:
     def by_wtxid(self, wtxid: Wtxid) -> Entry | None:
         return self._graph.by_wtxid.get(wtxid)
 
-    def known(self, wtxid: Wtxid) -> CheckedTx | None:
-        """A waiting transaction as it was checked when it came, so that a block that holds it need
-        not do so again. By wtxid, since a block may carry the same txid with a bad witness."""
-        entry = self._graph.by_wtxid.get(wtxid)
-        return entry.checked if entry else None
-
     def known_spend(self, checked: CheckedTx, coins: Sequence[Coin | None]) -> Spend | None:
         """What is known of a transaction in a block that spends `coins`, without asking the rules.
 

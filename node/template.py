@@ -59,7 +59,7 @@ class Choice:
         self.fees = sum(entry.fee for entry in entries)
         self.cost = sum(entry.cost for entry in entries)
         self.shown: bytes | None = None
-        """How it stands in the answer to who asked, once somebody did."""
+        """How it stands in an answer, once that was made."""
 
     @cached_property
     def checked(self) -> tuple[CheckedTx, ...]:

@@ -145,11 +145,6 @@ class Verifier:
         self._feed()
         return batch.verdict
 
-    @property
-    def waiting_count(self) -> int:
-        """Batches that nobody has begun to check."""
-        return len(self._waiting)
-
     def _feed(self) -> None:
         """Give each process something to do."""
         alive = [worker for worker in self._workers if worker.is_alive]

@@ -55,17 +55,6 @@ def test_a_payment_enters_and_is_announced() -> None:
     check_consistent(pool.mempool)
 
 
-def test_what_waits_is_known_by_its_wtxid_as_it_was_checked() -> None:
-    pool = Pool(coins=1)
-    tx = pool.tx(pool.coins, 10_000)
-    assert pool.mempool.known(tx.wtxid) is None
-    entry = pool.mempool.submit(tx.raw)
-    assert pool.mempool.known(tx.wtxid) is entry.checked
-    assert pool.mempool.known(Wtxid(tx.txid)) is None
-    pool.mempool.block_connected(pool.chain.mine([tx]))
-    assert pool.mempool.known(tx.wtxid) is None
-
-
 def test_a_tested_transaction_does_not_enter() -> None:
     pool = Pool(coins=1)
     tx = pool.tx(pool.coins, 10_000)

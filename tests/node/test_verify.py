@@ -122,9 +122,9 @@ def test_who_waits_for_one_block_does_not_wait_for_those_that_came_after() -> No
         for start in range(0, len(GOOD), 300):
             await second.add(GOOD[start : start + 300])
         assert await first.verdict()
-        assert verifier.waiting_count > 0
+        assert verifier._waiting
         assert await second.verdict()
-        assert verifier.waiting_count == 0
+        assert not verifier._waiting
 
     with_verifier(scenario, 0)
 
