@@ -1,0 +1,1 @@
+"""Takes defences away one by one, to see that the tests notice."""
