@@ -7,14 +7,15 @@ would make LevelDB's compaction copy them again and again.
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from consensus.errors import StorageError
+from node.disk import APPEND, READ, SYSTEM_DISK, Disk, sync, write_all
 from node.layout import FilePosition
 
 _HEAD = struct.Struct(">4sII")
@@ -35,15 +36,19 @@ def _checksum(place: FilePosition, payload: bytes) -> int:
 class RecordFiles:
     """A series of files `<name>00000.dat`, … in one directory."""
 
-    def __init__(self, directory: Path, name: str, file_bytes_max: int = FILE_BYTES_MAX) -> None:
+    def __init__(
+        self, directory: Path, name: str, file_bytes_max: int = FILE_BYTES_MAX,
+        disk: Disk = SYSTEM_DISK,
+    ) -> None:  # fmt: skip
         """Raises: StorageError."""
+        self._disk = disk
         self._directory = directory
         self._name = name
         self._file_bytes_max = file_bytes_max
         self._readers: dict[int, int] = {}
         self._writer: int | None = None
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            disk.mkdir(directory)
             last = self._last_number()
         except OSError as error:
             raise _cannot("use", directory, error) from None
@@ -53,7 +58,7 @@ class RecordFiles:
 
     def _last_number(self) -> int:
         pattern = re.compile(re.escape(self._name) + r"(\d{5,})\.dat")
-        found = [pattern.fullmatch(name) for name in os.listdir(self._directory)]
+        found = [pattern.fullmatch(name) for name in self._disk.listdir(self._directory)]
         numbers = sorted(int(match[1]) for match in found if match)
         if numbers != list(range(len(numbers))):
             raise StorageError(
@@ -67,7 +72,7 @@ class RecordFiles:
 
     def _size(self, number: int) -> int:
         try:
-            return self._path(number).stat().st_size
+            return self._disk.size(self._path(number))
         except FileNotFoundError:
             return 0
         except OSError as error:
@@ -86,10 +91,7 @@ class RecordFiles:
         place = self.end
         record = _HEAD.pack(_MAGIC, len(payload), _checksum(place, payload)) + payload
         try:
-            descriptor = self._open_writer()
-            view = memoryview(record)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            write_all(self._disk, self._open_writer(), record)
         except OSError as error:
             self.truncate(place)
             raise _cannot("write", self._path(place.file), error) from None
@@ -98,13 +100,12 @@ class RecordFiles:
 
     def _open_writer(self) -> int:
         if self._writer is None:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-            self._writer = os.open(self._path(self.end.file), flags, 0o600)
+            self._writer = self._disk.open(self._path(self.end.file), APPEND)
         return self._writer
 
     def _close_writer(self) -> None:
         if self._writer is not None:
-            os.close(self._writer)
+            self._disk.close(self._writer)
             self._writer = None
 
     def sync(self) -> None:
@@ -115,8 +116,10 @@ class RecordFiles:
         last = self.end.file
         try:
             for number in range(self._synced_to, last + 1):
-                _sync(self._path(number))
-            _sync(self._directory)
+                # A file that does not exist yet has nothing to be synced.
+                with suppress(FileNotFoundError):
+                    sync(self._disk, self._path(number))
+            sync(self._disk, self._directory)
         except OSError as error:
             raise _cannot("write", self._directory, error) from None
         self._synced_to = last
@@ -134,7 +137,7 @@ class RecordFiles:
     def read_bytes(self, file: int, offset: int, length: int) -> bytes:
         """Bytes from inside a record, unchecked."""
         try:
-            return os.pread(self._reader(file), length, offset)
+            return self._disk.pread(self._reader(file), length, offset)
         except OSError as error:
             raise StorageError(
                 f"cannot read {self._path(file)}: {error.strerror}",
@@ -145,8 +148,8 @@ class RecordFiles:
         descriptor = self._readers.get(file)
         if descriptor is None:
             if len(self._readers) >= _OPEN_READERS_MAX:
-                os.close(self._readers.pop(next(iter(self._readers))))
-            descriptor = self._readers[file] = os.open(self._path(file), os.O_RDONLY)
+                self._disk.close(self._readers.pop(next(iter(self._readers))))
+            descriptor = self._readers[file] = self._disk.open(self._path(file), READ)
         return descriptor
 
     def _read(self, place: FilePosition) -> bytes | None:
@@ -201,9 +204,10 @@ class RecordFiles:
             self._close_writer()
             for number in range(self.end.file, end.file, -1):
                 self._close_reader(number)
-                self._path(number).unlink(missing_ok=True)
+                with suppress(FileNotFoundError):
+                    self._disk.unlink(self._path(number))
             if self._size(end.file) > end.offset:
-                os.truncate(self._path(end.file), end.offset)
+                self._disk.truncate(self._path(end.file), end.offset)
         except OSError as error:
             raise _cannot("write", self._path(end.file), error) from None
         self.end = end
@@ -211,24 +215,12 @@ class RecordFiles:
 
     def _close_reader(self, number: int) -> None:
         if number in self._readers:
-            os.close(self._readers.pop(number))
+            self._disk.close(self._readers.pop(number))
 
     def close(self) -> None:
         self._close_writer()
         for number in tuple(self._readers):
             self._close_reader(number)
-
-
-def _sync(path: Path) -> None:
-    """Have a file or a directory written to the disk; a file that does not exist yet is."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _cannot(what: str, path: Path, error: OSError) -> StorageError:

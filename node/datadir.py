@@ -13,30 +13,30 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from pathlib import Path
 
 from consensus.errors import StorageError
+from node.disk import LOCK, SYSTEM_DISK, Disk, read_file, replace_file
 
 
 class DataDirectory:
     """A directory that one process uses at a time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, disk: Disk = SYSTEM_DISK) -> None:
         """Create it if need be, and lock it. Raises: StorageError."""
         self.path = path
+        self._disk = disk
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+            disk.mkdir(path, 0o700)
+            self._lock = disk.open(path / ".lock", LOCK)
         except OSError as error:
             raise StorageError(
                 f"cannot use {path}: {error.strerror}", "give another --datadir or mend its rights"
             ) from None
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            disk.lock(self._lock)
         except OSError:
-            os.close(self._lock)
+            disk.close(self._lock)
             raise StorageError(
                 f"another process uses {path}", "stop it first, or give another --datadir"
             ) from None
@@ -48,7 +48,7 @@ class DataDirectory:
     def load(self, name: str) -> bytes | None:
         """A small file, or None if there is none. Raises: StorageError."""
         try:
-            return (self.path / name).read_bytes()
+            return read_file(self._disk, self.path / name)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -62,19 +62,8 @@ class DataDirectory:
         Raises: StorageError.
         """
         target = self.path / name
-        temporary = target.with_name(f"{name}.new")
         try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-            directory = os.open(self.path, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            replace_file(self._disk, target, data, target.with_name(f"{name}.new"))
         except OSError as error:
             raise StorageError(
                 f"cannot write {target}: {error.strerror}", "make room on the disk"
@@ -82,7 +71,7 @@ class DataDirectory:
 
     def close(self) -> None:
         """Let others use the directory."""
-        os.close(self._lock)
+        self._disk.close(self._lock)
 
 
 class SmallFile:

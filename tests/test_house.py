@@ -25,10 +25,8 @@ TEST_NAME_WORDS_MIN = 3
 
 FILE_DOORS = frozenset(
     {
-        "node/blockfiles.py",
         "node/config.py",
-        "node/datadir.py",
-        "node/rpc/auth.py",
+        "node/disk.py",
         "wallet/files.py",
     }
 )

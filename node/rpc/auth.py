@@ -12,11 +12,12 @@ import base64
 import binascii
 import hashlib
 import hmac
-import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from node.disk import CREATE, SYSTEM_DISK, Disk, write_all
 from node.rpc.method import Role
 
 COOKIE_USER = "__cookie__"
@@ -97,7 +98,7 @@ def _basic(header: str | None) -> tuple[str, str]:
     return name, password
 
 
-def write_cookie(path: Path, secret: bytes) -> User:
+def write_cookie(path: Path, secret: bytes, disk: Disk = SYSTEM_DISK) -> User:
     """Write `path` so that only the owner can read it, and return the user that it stands for.
 
     `secret` are 32 random bytes. A program that reads the file sees the old one or the new one,
@@ -106,15 +107,19 @@ def write_cookie(path: Path, secret: bytes) -> User:
     assert len(secret) == 32
     password = secret.hex()
     fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        disk.unlink(fresh)
     # The mode is given at creation: between creating and changing it, others could open the file.
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(f"{COOKIE_USER}:{password}")
-    fresh.replace(path)
+    descriptor = disk.open(fresh, CREATE)
+    try:
+        write_all(disk, descriptor, f"{COOKIE_USER}:{password}".encode())
+    finally:
+        disk.close(descriptor)
+    disk.replace(fresh, path)
     return make_user(COOKIE_USER, password, "cookie", Role.ADMIN)
 
 
-def remove_cookie(path: Path) -> None:
-    """Take the cookie away when the node ends."""
-    path.unlink(missing_ok=True)
+def remove_cookie(path: Path, disk: Disk = SYSTEM_DISK) -> None:
+    """Take the cookie away when the node ends. Raises: OSError."""
+    with suppress(FileNotFoundError):
+        disk.unlink(path)
