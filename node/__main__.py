@@ -27,6 +27,7 @@ from node.config import (
     read_toml,
     settle,
 )
+from node.system import System
 
 log = logging.getLogger("node")
 
@@ -150,7 +151,7 @@ def _settings(config_file: str | None, options: dict[str, Any]) -> Settings:
 
 
 async def _run(settings: Settings) -> None:
-    node = Node(settings)
+    node = Node(settings, System())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, node.stop)

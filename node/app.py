@@ -1,4 +1,4 @@
-"""The node, put together: the one place that creates clock, randomness, store and network.
+"""The node, put together from what a machine offers.
 
 Parts are opened in order and closed in the opposite order.
 """
@@ -6,14 +6,8 @@ Parts are opened in order and closed in the opposite order.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
-import os
-import random
-import secrets
-import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -21,13 +15,13 @@ from consensus.block import genesis
 from consensus.errors import DecodeError, Refused, StorageError
 from consensus.hashes import LockHash
 from consensus.tx import BURN_LOCK
-from node import db
 from node.blockfiles import RecordFiles
 from node.config import PORTS, PRIVATE_PORTS, ConfigError, Settings
 from node.datadir import DataDirectory, SmallFile
 from node.events import EventBus, TipChanged
 from node.keeper import TemplateKeeper
 from node.ledger import Ledger
+from node.machine import Machine, RpcServer
 from node.miner import Extranonces, Miner
 from node.peering import Peering, listen_to_ledger
 from node.policy import Policy
@@ -37,12 +31,10 @@ from node.rpc.auth import AuthError, parse_user, remove_cookie, write_cookie
 from node.rpc.dispatch import Dispatcher
 from node.rpc.methods import METHODS
 from node.rpc.methods_mining import prepare_template, show_entry
-from node.rpc.server import RpcServer
 from node.store import Store
 from node.template import Template, TemplateBuilder
-from node.verify import Verifier
 from p2p.config import NetworkConfig
-from p2p.network import Network
+from p2p.hub import Hub
 from p2p.ports import Endpoint
 
 log = logging.getLogger(__name__)
@@ -55,25 +47,6 @@ PEERS_FILE = "peers.dat"
 MEMPOOL_LOAD_PER_TURN = 10
 
 
-def tune_garbage_collection() -> None:
-    """Collect rarely: blocks are many objects without cycles, and the collector looks at each."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(200_000, 20, 100)
-
-
-class SystemClock:
-    """The clock of this machine."""
-
-    def now(self) -> int:
-        """Seconds since 1970."""
-        return int(time.time())
-
-    def monotonic(self) -> float:
-        """Seconds since some moment; never goes back."""
-        return time.monotonic()
-
-
 class _Rpc(NamedTuple):
     dispatcher: Dispatcher[ports.Node]
     server: RpcServer
@@ -82,9 +55,10 @@ class _Rpc(NamedTuple):
 class Node:
     """A node with everything that belongs to it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, machine: Machine) -> None:
         self.settings = settings
-        self.started_at = time.time()
+        self.machine = machine
+        self.started_at = machine.clock.time()
         self.bus = EventBus()
         self._closers: list[Callable[[], Awaitable[None]]] = []
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -161,38 +135,38 @@ class Node:
     async def _start(self) -> None:
         settings = self.settings
         params = settings.params
-        tune_garbage_collection()
+        self.machine.tune()
         log.info("tael %s, network %s", VERSION, params.name.decode())
-        self.directory = DataDirectory(settings.datadir)
+        self.directory = DataDirectory(settings.datadir, self.machine.disk)
         self._closers.append(self._close_directory)
         await self._start_rpc()
         self.store = self._open_store()
         self._closers.append(self._close_store)
-        processes = settings.config.verify_processes
-        self.verifier = Verifier((os.cpu_count() or 1) - 1 if processes < 0 else processes)
+        self.verifier = self.machine.make_verifier(settings.config.verify_processes)
         self._closers.append(self.verifier.close)
         policy = Policy(
             min_fee_rate=settings.config.min_fee_rate,
             size_bytes_max=settings.config.mempool_mb * 1_000_000,
         )
         self.ledger = Ledger(
-            genesis(params), params, self.store, self.verifier, policy, time.time, self.bus
-        )
+            genesis(params), params, self.store, self.verifier, policy, self.machine.clock.time,
+            self.bus,
+        )  # fmt: skip
         await self._start_chain()
         await self._start_network()
         self._start_mining()
 
     def _open_store(self) -> Store:
-        settings, directory = self.settings, self.directory
+        settings, directory, machine = self.settings, self.directory, self.machine
         if settings.config.reindex:
             log.info("rebuilding the database from the block files")
-            db.destroy(directory.state)
-        directory.state.mkdir(mode=0o700, exist_ok=True)
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
+            machine.destroy_database(directory.state)
+        directory.make(directory.state)
+        self._writer = machine.make_writer()
         return Store(
-            db.Database(directory.state),
-            RecordFiles(directory.blocks, "blk"),
-            RecordFiles(directory.undo, "undo"),
+            machine.open_database(directory.state),
+            RecordFiles(directory.blocks, "blk", disk=machine.disk),
+            RecordFiles(directory.undo, "undo", disk=machine.disk),
             self._writer,
             genesis(settings.params).header.hash,
             settings.config.index,
@@ -208,7 +182,7 @@ class Node:
             raise ConfigError(f"rpc-user: {error}") from None
         cookie = self.directory.cookie
         try:
-            users.append(write_cookie(cookie, secrets.token_bytes(32)))
+            users.append(write_cookie(cookie, self.machine.secret(32), self.machine.disk))
         except OSError as error:
             raise StorageError(
                 f"cannot write {cookie}: {error.strerror}",
@@ -216,13 +190,13 @@ class Node:
             ) from None
         self._closers.append(self._remove_cookie)
         dispatcher: Dispatcher[ports.Node] = Dispatcher(METHODS, settings.params)
-        server = RpcServer(dispatcher, users, time.time, settings.config.rpc_host)
+        server = self.machine.make_rpc_server(dispatcher, users, settings.config.rpc_host)
         await _listen("rpc", settings.rpc, server.start(*settings.rpc))
         self._rpc = _Rpc(dispatcher, server)
         log.info("JSON-RPC at http://%s", settings.rpc._replace(port=server.port))
 
     async def _remove_cookie(self) -> None:
-        remove_cookie(self.directory.cookie)
+        remove_cookie(self.directory.cookie, self.machine.disk)
 
     async def _start_network(self) -> None:
         settings, ledger = self.settings, self.ledger
@@ -231,14 +205,11 @@ class Node:
             connect=settings.connect,
             agent=f"/tael:{VERSION}/".encode(),
         )
-        self.network = Network(
-            ledger,
-            config,
-            clock=SystemClock(),
-            rng=random.Random(secrets.randbits(256)),
-            store=SmallFile(self.directory, PEERS_FILE),
-            on_failure=self._fail,
-        )
+        machine = self.machine
+        self.network = Hub(
+            ledger, machine.make_transport(config), config, machine.clock, machine.rng,
+            SmallFile(self.directory, PEERS_FILE), self._fail,
+        )  # fmt: skip
         await _listen("p2p", settings.p2p, self.network.start())
         self._closers.append(self.network.close)
         end = listen_to_ledger(self.bus, self.network)
@@ -248,12 +219,12 @@ class Node:
 
     def _start_mining(self) -> None:
         settings, ledger = self.settings, self.ledger
-        extranonces = Extranonces(secrets.token_bytes(4))
+        extranonces = Extranonces(self.machine.secret(4))
         templates = TemplateBuilder(
             ledger.tree,
             ledger.mempool,
             ledger.supply,
-            time.time,
+            self.machine.clock.time,
             settings.config.mine_stale_genesis,
         )
 
@@ -277,7 +248,7 @@ class Node:
                 build,
                 ledger.submit_known,
                 self.bus,
-                time.monotonic,
+                self.machine.clock.monotonic,
                 extranonces,
                 settings.config.mine_processes,
                 settings.config.mine_interval,
@@ -291,7 +262,7 @@ class Node:
             network=Peering(self.network),
             templates=templates,
             extranonces=extranonces,
-            clock=time.time,
+            clock=self.machine.clock.time,
             started=self.started_at,
             stop=self.stop,
             methods=METHODS,
@@ -309,7 +280,7 @@ class Node:
 
     async def _start_chain(self) -> None:
         chain = self.ledger.chain
-        began = time.monotonic()
+        began = self.machine.clock.monotonic()
         await restore(chain)
         following = self._spawn(chain.run())
         flushing = self._spawn(self._flush_regularly())
@@ -321,7 +292,7 @@ class Node:
         await self._cancel(progress)
         log.info(
             "at block %d, %s, after %.1f s",
-            self.ledger.tip.height, self.ledger.tip.hash[::-1].hex(), time.monotonic() - began,
+            self.ledger.tip.height, self.ledger.tip.hash[::-1].hex(), self.machine.clock.monotonic() - began,
         )  # fmt: skip
         await self._load_mempool()
         self._closers.append(self._save_mempool)

@@ -45,6 +45,15 @@ class DataDirectory:
         self.state = path / "state"
         self.cookie = path / ".cookie"
 
+    def make(self, path: Path) -> None:
+        """Make a directory inside. Raises: StorageError."""
+        try:
+            self._disk.mkdir(path, 0o700)
+        except OSError as error:
+            raise StorageError(
+                f"cannot make {path}: {error.strerror}", "make room on the disk or mend its rights"
+            ) from None
+
     def load(self, name: str) -> bytes | None:
         """A small file, or None if there is none. Raises: StorageError."""
         try:

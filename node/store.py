@@ -19,7 +19,7 @@ from consensus.errors import StorageError
 from consensus.hashes import AssetId, BlockHash, LockHash, Txid
 from consensus.tx import Coin, OutPoint
 from node.blockfiles import RecordFiles
-from node.db import Database, View
+from node.database import Database, View
 from node.layer import Indexes, Layer
 from node.layout import (
     ASSET,

@@ -32,7 +32,7 @@ FILE_DOORS = frozenset(
 )
 """Modules that open files. LevelDB opens its own in node/db.py."""
 
-CLOCK_DOORS = frozenset({"node/__main__.py", "node/app.py", "wallet/__main__.py"})
+CLOCK_DOORS = frozenset({"node/__main__.py", "node/system.py", "wallet/__main__.py"})
 """Modules that read the clock or create randomness, for all others to be handed."""
 
 THREAD_DOORS = frozenset({"node/store.py"})

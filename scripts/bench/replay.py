@@ -37,7 +37,6 @@ from consensus.header_tree import HeaderTree
 from consensus.keys import are_signed
 from consensus.locks import BlockContext
 from consensus.params import BLOCK_COST_MAX
-from node.app import tune_garbage_collection
 from node.blockfiles import RecordFiles
 from node.chain import Chain, ChainListener
 from node.db import Database
@@ -45,6 +44,7 @@ from node.index import BlockIndexer
 from node.layout import FilePosition
 from node.recovery import restore
 from node.store import Staging, Store
+from node.system import System
 from node.verify import Verifier
 from scripts.bench.workload import Workload
 
@@ -71,7 +71,7 @@ def write_blocks(directory: Path, workload: Workload) -> None:
 
 async def replay(directory: Path, workload: Workload, processes: int) -> dict[str, float]:
     """One replay in this process; seconds and MiB."""
-    tune_garbage_collection()
+    System().tune()
     began = time.perf_counter()
     store = open_store(directory, workload)
     verifier = Verifier(processes)

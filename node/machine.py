@@ -1,0 +1,78 @@
+"""What a node needs of the machine that it runs on, and is handed: nothing below `node.system` and
+the commands reads a clock, draws random numbers, opens a socket or a file by itself.
+
+A simulation hands over another machine, and runs the very same node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any, Protocol
+
+from node.database import Database
+from node.disk import Disk
+from node.rpc.auth import User
+from node.rpc.dispatch import Dispatcher
+from node.verify import Verifier
+from p2p.config import NetworkConfig
+from p2p.ports import Clock, RandomSource, Transport
+
+
+class RpcServer(Protocol):
+    """Answers JSON-RPC."""
+
+    @property
+    def port(self) -> int:
+        """Where it answers."""
+
+    async def start(self, host: str, port: int) -> None:
+        """Raises: OSError if the port is taken."""
+
+    async def close(self) -> None: ...
+
+
+class SystemTime(Clock, Protocol):
+    """The clock of a node."""
+
+    def time(self) -> float:
+        """Seconds since 1970, with fractions."""
+
+
+class Machine(Protocol):
+    """Clock, randomness, disk, network and processors of one node."""
+
+    @property
+    def clock(self) -> SystemTime: ...
+
+    @property
+    def disk(self) -> Disk: ...
+
+    @property
+    def rng(self) -> RandomSource:
+        """For what need not be secret but should not be foreseen: which peer, which delay."""
+
+    def secret(self, size: int) -> bytes:
+        """Bytes that nobody can guess."""
+
+    def tune(self) -> None:
+        """Prepare the process for the work of a node, once."""
+
+    def open_database(self, path: Path) -> Database:
+        """Raises: StorageError."""
+
+    def destroy_database(self, path: Path) -> None:
+        """Raises: StorageError."""
+
+    def make_writer(self) -> Executor:
+        """Something that runs one thing at a time, beside the event loop."""
+
+    def make_verifier(self, processes: int) -> Verifier:
+        """`processes`: how many check signatures; −1 leaves that to the machine."""
+
+    def make_transport(self, config: NetworkConfig) -> Transport: ...
+
+    def make_rpc_server(
+        self, dispatcher: Dispatcher[Any], users: Iterable[User], hosts: Iterable[str]
+    ) -> RpcServer: ...

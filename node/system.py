@@ -1,0 +1,77 @@
+"""The machine that a node really runs on: its clock, random numbers, disk, network and processors."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import secrets
+import time
+from collections.abc import Iterable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from node import db
+from node.disk import SYSTEM_DISK
+from node.rpc.auth import User
+from node.rpc.dispatch import Dispatcher
+from node.rpc.server import RpcServer
+from node.verify import Verifier
+from p2p.config import NetworkConfig
+from p2p.network import WebSocketTransport
+
+
+class SystemClock:
+    """The clock of this machine."""
+
+    def now(self) -> int:
+        """Seconds since 1970."""
+        return int(time.time())
+
+    def time(self) -> float:
+        """Seconds since 1970, with fractions."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds since some moment; never goes back."""
+        return time.monotonic()
+
+
+class System:
+    """This machine, as `node.machine.Machine` describes one."""
+
+    def __init__(self) -> None:
+        self.clock = SystemClock()
+        self.disk = SYSTEM_DISK
+        self.rng = random.Random(secrets.randbits(256))
+
+    def secret(self, size: int) -> bytes:
+        return secrets.token_bytes(size)
+
+    def tune(self) -> None:
+        """Collect garbage rarely: blocks are many objects without cycles, and the collector looks at
+        each."""
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(200_000, 20, 100)
+
+    def open_database(self, path: Path) -> db.Database:
+        return db.Database(path)
+
+    def destroy_database(self, path: Path) -> None:
+        db.destroy(path)
+
+    def make_writer(self) -> Executor:
+        return ThreadPoolExecutor(1, thread_name_prefix="writer")
+
+    def make_verifier(self, processes: int) -> Verifier:
+        return Verifier((os.cpu_count() or 1) - 1 if processes < 0 else processes)
+
+    def make_transport(self, config: NetworkConfig) -> WebSocketTransport:
+        return WebSocketTransport(config, self.clock)
+
+    def make_rpc_server(
+        self, dispatcher: Dispatcher[Any], users: Iterable[User], hosts: Iterable[str]
+    ) -> RpcServer:
+        return RpcServer(dispatcher, users, time.time, hosts)
