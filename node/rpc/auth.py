@@ -42,7 +42,11 @@ _NOBODY = User("", "nobody", bytes(32), Role.READ)
 
 
 def _hash(salt: str, password: str) -> bytes:
-    return hmac.digest(salt.encode(), password.encode("utf-8", "surrogateescape"), hashlib.sha256)
+    return hmac.digest(
+        salt.encode("utf-8", "surrogateescape"),
+        password.encode("utf-8", "surrogateescape"),
+        hashlib.sha256,
+    )
 
 
 def make_user(name: str, password: str, salt: str, role: Role) -> User:

@@ -102,3 +102,9 @@ def test_a_cookie_is_new_with_every_start_and_gone_at_the_end(tmp_path: Path) ->
     remove_cookie(path)
     remove_cookie(path)
     assert not path.exists()
+
+
+def test_a_salt_that_is_no_utf_8_does_not_break_the_check() -> None:
+    user = parse_user(f"shop:pe\udcadpper${'00' * 32}")
+    header = "Basic " + base64.b64encode(b"shop:secret").decode()
+    assert Authenticator([user]).check(header) is None
