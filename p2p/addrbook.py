@@ -146,6 +146,8 @@ class AddressBook:
             for entry in file.entries:
                 if len(entry.ip) not in (4, 16):
                     raise DecodeError(Rule.MALFORMED, "address book", entry.ip)
+                if entry.failures < 0 or entry.endpoint in self._entries:
+                    raise DecodeError(Rule.MALFORMED, "address book", str(entry.endpoint))
                 self._insert(entry)
             self._discouraged = file.discouraged
 

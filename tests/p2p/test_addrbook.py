@@ -205,6 +205,15 @@ def dialer(config: NetworkConfig = CONFIG) -> tuple[AddressBook, Dialer]:
     return made, Dialer(config, made, random.Random(3))
 
 
+@pytest.mark.parametrize("failures", [(-1,), (0, 0)], ids=["negative", "twice"])
+def test_a_book_with_entries_that_nobody_wrote_is_begun_anew(failures: tuple[int, ...]) -> None:
+    entries = [(bytes((9, 1, 1, 1)), 1, "x", 1, False, 0, 0, count) for count in failures]
+    data = msgspec.msgpack.encode((1, entries, {}))
+    with pytest.raises(DecodeError):
+        AddressBook(random.Random(1), data)
+    assert len(load_book(random.Random(1), data)) == 0
+
+
 def test_a_named_peer_is_dialled_once_and_again_with_growing_pauses() -> None:
     config = msgspec.structs.replace(CONFIG, connect=(PEER,))
     _, made = dialer(config)
