@@ -142,6 +142,8 @@ def parse_endpoint(option: str, text: str, default_port: int) -> Endpoint:
 
 
 def _is_ipv6(text: str) -> bool:
+    if "[" in text or "]" in text:  # a zone may hold any character, and these end an address
+        return False
     try:
         ipaddress.IPv6Address(text)
     except ValueError:
