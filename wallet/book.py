@@ -157,7 +157,7 @@ def decode_book(payload: bytes) -> Book:
     """Raises: WalletError if another version of the program wrote it."""
     try:
         book = _DECODER.decode(payload)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise WalletError("the wallet was written by another version of tael; use that") from None
     if book.version != BOOK_VERSION:
         raise WalletError(f"the wallet has version {book.version}; this tael knows {BOOK_VERSION}")
