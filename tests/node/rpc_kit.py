@@ -21,7 +21,7 @@ from node.ledger import Ledger
 from node.miner import Extranonces
 from node.policy import Policy
 from node.recovery import restore
-from node.rpc.dispatch import Dispatcher
+from node.rpc.dispatch import Dispatcher, Reply
 from node.rpc.method import Role
 from node.rpc.methods import METHODS
 from node.rpc.ports import Node, PeerInfo, Totals
@@ -123,8 +123,12 @@ class Bench:
         """The whole answer, money and all other numbers with a point as text."""
         given: object = named or list(params)
         body = standard_json.dumps({"jsonrpc": "2.0", "method": method, "params": given, "id": 1})
-        reply = await self._dispatcher.answer(body.encode(), Role.ADMIN)
+        reply = await self.reply(body.encode())
         return standard_json.loads(reply.body, parse_float=str)
+
+    async def reply(self, body: bytes, role: Role = Role.ADMIN) -> Reply:
+        """What a body is answered, byte for byte."""
+        return await self._dispatcher.answer(body, role)
 
     async def call(self, method: str, *params: object, **named: object) -> Any:
         """The result. Raises: Failed."""
@@ -156,7 +160,10 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def _open(path: Path, params: Params, chain: ToyChain, indexed: bool) -> AsyncIterator[Bench]:
+async def open_node(
+    path: Path, params: Params, chain: ToyChain, indexed: bool
+) -> AsyncIterator[Bench]:
+    """A node in `path` that is running, without the blocks of `chain`."""
     for name in ("state", "blocks", "undo"):
         (path / name).mkdir(parents=True)
     writer = ThreadPoolExecutor(1)
@@ -188,7 +195,7 @@ def with_node(
     """Run `scenario` with a node in `path` that has the blocks of `chain`."""
 
     async def run() -> None:
-        async with _open(path, params, chain or ToyChain(params), indexed) as bench:
+        async with open_node(path, params, chain or ToyChain(params), indexed) as bench:
             await bench.catch_up()
             await scenario(bench)
 

@@ -1,0 +1,1 @@
+"""Fuzzing: what reads bytes from strangers or from the disk, fed with bytes that nobody thought of."""
