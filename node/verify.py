@@ -48,54 +48,101 @@ class Remembered:
 
 
 class _Batch(NamedTuple):
-    """Signatures, and whether all of them hold."""
+    """Signatures, and who is told whether all of them hold."""
 
     checks: Sequence[SigCheck]
-    verdict: asyncio.Future[bool]
-
-    def settle(self, verdict: bool) -> None:
-        if not self.verdict.done():  # whoever waited may have given up
-            self.verdict.set_result(verdict)
+    settle: Callable[[bool], None]
 
 
 class _Worker:
-    """One process and what it was asked."""
+    """One process and what it was asked, over two pipes.
 
-    def __init__(self, process: asyncio.subprocess.Process, on_answer: Callable[[], None]) -> None:
+    The pipes are used as they are. What is written to one of the loop's streams leaves at the end of
+    a turn, and an answer read from one wakes a task: with few signatures in a batch, the process
+    would rest while this one works, and the other way round.
+    """
+
+    def __init__(
+        self, process: asyncio.subprocess.Process, requests: int, answers: int,
+        on_answer: Callable[[], None],
+    ) -> None:  # fmt: skip
+        """`requests` and `answers` are the ends of its pipes; they are closed with it."""
         self._process = process
+        self._requests, self._answers = requests, answers
         self._on_answer = on_answer
         self._asked: deque[_Batch] = deque()
-        self._reader = asyncio.create_task(self._read())
+        self._unsent = b""
+        self._loop = asyncio.get_running_loop()
+        self._ended = self._loop.create_future()
+        self.waiting = 0
+        """Signatures that it has not answered for."""
         self.is_alive = True
+        self._is_closed = False
+        os.set_blocking(requests, False)
+        os.set_blocking(answers, False)
+        self._loop.add_reader(answers, self._read)
 
     @property
     def load(self) -> int:
+        """Batches that it has not answered for."""
         return len(self._asked)
 
     def ask(self, batch: _Batch) -> None:
         self._asked.append(batch)
-        assert self._process.stdin is not None
+        self.waiting += len(batch.checks)
         count = len(batch.checks).to_bytes(COUNT_BYTES, "big")
-        self._process.stdin.write(count + b"".join(batch.checks))
+        is_writing = bool(self._unsent)
+        self._unsent += count + b"".join(batch.checks)
+        if not is_writing:
+            self._write()
+            if self._unsent:
+                self._loop.add_writer(self._requests, self._write)
 
-    async def _read(self) -> None:
-        assert self._process.stdout is not None
-        while answers := await self._process.stdout.read(4096):
-            for answer in answers:
-                self._asked.popleft().settle(answer == 1)
+    def _write(self) -> None:
+        try:
+            self._unsent = self._unsent[os.write(self._requests, self._unsent) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:  # it ended; `_read` is told of it
+            self._unsent = b""
+        if not self._unsent:
+            self._loop.remove_writer(self._requests)
+
+    def _read(self) -> None:
+        answers = os.read(self._answers, 4096)
+        for answer in answers:
+            batch = self._asked.popleft()
+            self.waiting -= len(batch.checks)
+            batch.settle(answer == 1)
+        if answers:
             self._on_answer()
+            return
         self.is_alive = False
+        self._loop.remove_reader(self._answers)
+        os.close(self._answers)
+        self._finishing = self._loop.create_task(self._finish())
+
+    async def _finish(self) -> None:
+        """Do what an ended process left undone."""
         if self._asked:
             log.warning("a signature process ended; its work is done here")
         while self._asked:
             await _check_here(self._asked[0])
             self._asked.popleft()
+        self.end_requests()
+        self._ended.set_result(None)
+
+    def end_requests(self) -> None:
+        """Send nothing more; the process ends when it has answered."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._loop.remove_writer(self._requests)
+            os.close(self._requests)
 
     async def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        self.end_requests()
         await self._process.wait()
-        await self._reader
+        await self._ended
 
 
 async def _check_here(batch: _Batch) -> None:
@@ -124,6 +171,7 @@ class Verifier:
         self._remembered = Remembered()
         self._is_closed = False
         self._cannot_start = False
+        self._background: asyncio.Task[None] | None = None
 
     def verify_now(self, checks: Sequence[SigCheck]) -> bool:
         """Check here, and remember if all hold. For the few signatures of one transaction."""
@@ -137,13 +185,42 @@ class Verifier:
         """A collection of signatures to be checked while they are being collected."""
         return VerifyBatch(self, self._remembered)
 
+    def send_few(self, checks: Sequence[SigCheck], on_done: Callable[[], None]) -> bool:
+        """Have a few signatures checked by a process that has little to do; False if none has.
+
+        If all hold they are remembered, so that `verify_now` need not check them again.
+        """
+
+        def settle(verdict: bool) -> None:
+            if verdict:
+                self._remembered.add(checks)
+            on_done()
+
+        if self._waiting:
+            return False
+        for worker in self._workers:
+            if worker.is_alive and worker.waiting + len(checks) <= INLINE_MAX:
+                worker.ask(_Batch(checks, settle))
+                return True
+        return False
+
+    def start_soon(self) -> None:
+        """Start the processes that are missing, in the background."""
+        if self._background is None or self._background.done():
+            self._background = asyncio.create_task(self._start_processes())
+
     async def send(self, checks: Sequence[SigCheck]) -> asyncio.Future[bool]:
         """Have `checks` checked, by a process or by whoever waits for it; the result tells."""
-        batch = _Batch(checks, asyncio.get_running_loop().create_future())
-        self._waiting.append(batch)
+        told = asyncio.get_running_loop().create_future()
+
+        def settle(verdict: bool) -> None:
+            if not told.done():  # whoever waited may have given up
+                told.set_result(verdict)
+
+        self._waiting.append(_Batch(checks, settle))
         await self._start_processes()
         self._feed()
-        return batch.verdict
+        return told
 
     def _feed(self) -> None:
         """Give each process something to do."""
@@ -174,7 +251,7 @@ class Verifier:
             self._workers = [worker for worker in self._workers if worker.is_alive]
             while len(self._workers) < self._process_count and not self._is_closed:
                 try:
-                    self._workers.append(_Worker(await _start_process(), self._feed))
+                    self._workers.append(await _start_worker(self._feed))
                 except OSError as error:
                     if not self._cannot_start:
                         log.warning("cannot start a signature process: %s", error.strerror)
@@ -193,18 +270,30 @@ def _module_path() -> str:
     return os.pathsep.join(os.path.abspath(place) for place in sys.path)
 
 
-async def _start_process() -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-P",
-        "-m",
-        "node.verify_worker",
-        env={**os.environ, "PYTHONPATH": _module_path()},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        # Ctrl-C in a terminal reaches the whole group; the node ends its processes itself.
-        start_new_session=True,
-    )
+async def _start_worker(on_answer: Callable[[], None]) -> _Worker:
+    """Raises: OSError."""
+    request_end, requests = os.pipe()
+    answers, answer_end = os.pipe()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            "-m",
+            "node.verify_worker",
+            env={**os.environ, "PYTHONPATH": _module_path()},
+            stdin=request_end,
+            stdout=answer_end,
+            # Ctrl-C in a terminal reaches the whole group; the node ends its processes itself.
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(requests)
+        os.close(answers)
+        raise
+    finally:
+        os.close(request_end)
+        os.close(answer_end)
+    return _Worker(process, requests, answers, on_answer)
 
 
 class VerifyBatch:
