@@ -37,6 +37,7 @@ from node.mempool import Mempool
 from node.mempool_entry import Entry
 from node.policy import Policy
 from node.store import Store
+from node.submissions import Submissions
 from node.verify import Verifier
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ class Ledger:
         )
         self.chain = Chain(genesis, params, store, verifier, clock, listener, self._known_spend)
         self.mempool = Mempool(self, policy, clock, bus.emit, verifier.verify_now)
+        self.submissions = Submissions(self.mempool, verifier.send_few, verifier.start_soon)
         self._returning: asyncio.Task[None] | None = None
         self._immature: Mapping[LockHash, Mapping[AssetId, int]] = {}
         self._immature_at: HeaderNode | None = None

@@ -178,6 +178,27 @@ class Mempool:
         self._refused.pop(tx.wtxid, None)
         return verdict.entry
 
+    def examine(self, raw: bytes, fee_rate_max: int | None) -> Verdict:
+        """What `submit` finds out without the signatures; nothing enters or is remembered.
+
+        Raises: like `submit`.
+        """
+        tx = decode_tx(raw, TX_BYTES_MAX)
+        return self._admission.examine(tx, self._clock(), self.floor_rate, fee_rate_max)
+
+    def submit_examined(self, examined: Verdict, fee_rate_max: int | None) -> Entry:
+        """Like `submit` with `retry`, for what was examined a moment ago. Raises: like `submit`."""
+        tx = examined.entry.tx
+        try:
+            verdict = self._admission.examine_again(examined, self.floor_rate, fee_rate_max)
+            self._admission.check_signatures(verdict)
+            self._enter(verdict)
+        except (Invalid, Premature, Refused) as violation:
+            self._remember_refused(tx.wtxid, violation)
+            raise
+        self._refused.pop(tx.wtxid, None)
+        return verdict.entry
+
     def test(self, raw: bytes, *, fee_rate_max: int | None = None) -> Entry:
         """The verdict of `submit`, without entering and without remembering.
 

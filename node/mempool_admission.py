@@ -5,7 +5,7 @@ Cheap checks come before dear ones, and signatures last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import msgspec
@@ -50,10 +50,14 @@ class ChainView(Protocol):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """A transaction that may enter, and what has to leave for it."""
+    """A transaction that may enter if its signatures hold, and what has to leave for it."""
 
     entry: Entry
-    replaced: tuple[Entry, ...] = ()
+    replaced: Collection[Entry]
+    checks: tuple[SigCheck, ...]
+    """Its signatures."""
+    ctx: BlockContext
+    """The context of the next block when it was judged."""
 
 
 class _Found(msgspec.Struct, frozen=True):
@@ -78,21 +82,43 @@ class Admission:
 
     def judge(self, tx: Tx, time: float, floor_rate: int, fee_rate_max: int | None) -> Verdict:
         """Check a newcomer by every rule. Raises: Invalid, Missing, Premature, Refused."""
+        verdict = self.examine(tx, time, floor_rate, fee_rate_max)
+        self.check_signatures(verdict)
+        return verdict
+
+    def examine(self, tx: Tx, time: float, floor_rate: int, fee_rate_max: int | None) -> Verdict:
+        """Check a newcomer by every rule but its signatures. Raises: like `judge`."""
         if tx.is_coinbase and is_coinbase_witness(tx.witnesses):
             raise Refused(Rule.COINBASE_LOOSE)
         if tx.txid in self._graph.entries:
             raise Refused(Rule.ALREADY_IN_MEMPOOL, tx.txid[::-1])
-        found = self._find(check_tx(tx), time)
+        ctx = self._view.context()
+        found = self._find(check_tx(tx), time, ctx)
         entry, ancestors = found.entry, found.ancestors
         check_form(entry.checked, entry.height, self._policy)
         check_fee(entry.fee, entry.cost, floor_rate, self._policy, fee_rate_max)
         replaced = self._replaced(entry, ancestors)
         if ancestors:
             self._check_family(entry, ancestors, replaced)
-        # Last, since it costs more than everything before together.
-        if not self._verify(found.checks):
+        return Verdict(entry, replaced, found.checks, ctx)
+
+    def examine_again(
+        self, verdict: Verdict, floor_rate: int, fee_rate_max: int | None
+    ) -> Verdict:  # fmt: skip
+        """What `examine` finds now of what it judged a moment ago. Raises: like `judge`."""
+        entry = verdict.entry
+        if entry.parents or self._view.context() is not verdict.ctx:
+            return self.examine(entry.tx, entry.time, floor_rate, fee_rate_max)
+        # Its coins are confirmed, and so they still are: the tip is the same.
+        if entry.tx.txid in self._graph.entries:
+            raise Refused(Rule.ALREADY_IN_MEMPOOL, entry.tx.txid[::-1])
+        check_fee(entry.fee, entry.cost, floor_rate, self._policy, fee_rate_max)
+        return msgspec.structs.replace(verdict, replaced=self._replaced(entry, set()))
+
+    def check_signatures(self, verdict: Verdict) -> None:
+        """Last, since it costs more than everything before together. Raises: Invalid."""
+        if not self._verify(verdict.checks):
             raise Invalid(Rule.BAD_SIGNATURE)
-        return Verdict(entry, tuple(replaced))
 
     def judge_returning(self, tx: Tx, time: float, former: Entry | None) -> Entry:
         """Check what was mined or waited before, by the rules of the ledger alone.
@@ -102,11 +128,11 @@ class Admission:
         """
         if tx.txid in self._graph.entries or self._graph.spenders(tx.body.inputs):
             raise Refused(Rule.MEMPOOL_CONFLICT, tx.txid[::-1])
-        return self._find(former.checked if former else check_tx(tx), time).entry
+        checked = former.checked if former else check_tx(tx)
+        return self._find(checked, time, self._view.context()).entry
 
-    def _find(self, checked: CheckedTx, time: float) -> _Found:
+    def _find(self, checked: CheckedTx, time: float, ctx: BlockContext) -> _Found:
         """Collect the coins and check them."""
-        ctx = self._view.context()
         entries = self._graph.entries
         coins: list[Coin | None] = []
         parents: dict[Entry, None] = {}

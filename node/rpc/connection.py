@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, cast
 
+from node.later import Later
 from node.rpc.dispatch import Dispatcher, Reply
 from node.rpc.heads import AnswerHeads, Head, KnownHeads
 from node.rpc.limits import Limits
@@ -78,7 +79,7 @@ class Connection(asyncio.Protocol):
         self._is_reading = self._is_writable = True
         self._is_held = False
         """Whether an answer that the client does not take counts as a call."""
-        self._answering: asyncio.Task[None] | None = None
+        self._answering: asyncio.Task[None] | Later | None = None
         self._next_turn: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._awaits_body = False
@@ -115,7 +116,9 @@ class Connection(asyncio.Protocol):
 
     async def finish(self) -> None:
         """Return when no call of it runs on the short way."""
-        if self._answering is not None:
+        if isinstance(self._answering, Later):
+            await self._answering
+        elif self._answering is not None:
             await asyncio.wait([self._answering])
 
     def look(self) -> None:
@@ -191,6 +194,9 @@ class Connection(asyncio.Protocol):
         if isinstance(reply, Reply):
             self._send(reply)
             return self._is_writable
+        if isinstance(reply, Later):  # no call: one that a connection has costs next to nothing
+            self._answering = reply.then(self._answer_settled)
+            return False
         desk.calls += 1
         self._answering = asyncio.create_task(self._answer_later(reply))
         return False
@@ -202,6 +208,13 @@ class Connection(asyncio.Protocol):
             self._desk.calls -= 1
             self._answering = None
             self._go_on()
+
+    def _answer_settled(self, reply: Reply) -> None:
+        self._answering = None
+        self._send(reply)
+        # Not at once: what comes next may have to wait for the very queue that is being emptied.
+        if self._waiting and self._is_free():
+            self._next_turn = asyncio.get_running_loop().call_soon(self._go_on)
 
     def _send(self, reply: Reply) -> None:
         if self._transport is not None:

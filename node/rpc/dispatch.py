@@ -16,6 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from consensus.errors import StorageError, Violation
 from consensus.params import Params
+from node.later import Later
 from node.rpc import json
 from node.rpc.errors import Code, RpcError, error_of
 from node.rpc.method import Method, Role
@@ -89,7 +90,7 @@ class Dispatcher(Generic[Node]):
         reply = self.begin(body, role)
         return reply if isinstance(reply, Reply) else await reply
 
-    def begin(self, body: bytes, role: Role) -> Reply | Coroutine[Any, Any, Reply]:
+    def begin(self, body: bytes, role: Role) -> Reply | Later | Coroutine[Any, Any, Reply]:
         """Like `answer`, at once if the method takes no turns: a task costs more than most calls."""
         try:
             request = json.decode(body)
@@ -102,7 +103,9 @@ class Dispatcher(Generic[Node]):
             return _reply_strict(RpcError(Code.INVALID_REQUEST, error_text), None, 400)
         return self._answer_batch(request, role)
 
-    def _begin_one(self, request: object, role: Role) -> Reply | Coroutine[Any, Any, Reply]:
+    def _begin_one(
+        self, request: object, role: Role
+    ) -> Reply | Later | Coroutine[Any, Any, Reply]:  # fmt: skip
         try:
             call = _parse(request)
         except RpcError as error:
@@ -112,6 +115,8 @@ class Dispatcher(Generic[Node]):
         outcome = self._call(call, role, ANSWER_BYTES_MAX)
         if isinstance(outcome, _Outcome):
             return _reply(call, outcome)
+        if isinstance(outcome, Later):
+            return outcome.then(lambda outcome: _reply(call, outcome))
         return _reply_later(call, outcome)
 
     async def _answer_batch(self, requests: list[object], role: Role) -> Reply:
@@ -137,11 +142,13 @@ class Dispatcher(Generic[Node]):
 
     def _call(
         self, call: _Call, role: Role, bytes_max: int
-    ) -> _Outcome | Coroutine[Any, Any, _Outcome]:  # fmt: skip
+    ) -> _Outcome | Later | Coroutine[Any, Any, _Outcome]:  # fmt: skip
         try:
             if bytes_max <= 0:
                 raise RpcError(Code.TOO_LARGE, "the batch has too large an answer: ask for less")
             result = self._run(call, role)
+            if isinstance(result, Later):
+                return result.then(lambda result: _settled(call, result, bytes_max))
             # Not `inspect.isawaitable`: it looks for three kinds and takes as long as a short call.
             if isinstance(result, CoroutineType):
                 return _finish(call, result, bytes_max)
@@ -167,6 +174,16 @@ async def _finish(
 ) -> _Outcome:  # fmt: skip
     try:
         return _encoded(await result, bytes_max)
+    except Exception as error:
+        return _failed(call, error)
+
+
+def _settled(call: _Call, result: object, bytes_max: int) -> _Outcome:
+    """What came of a `Later`."""
+    try:
+        if isinstance(result, Exception):
+            raise result
+        return _encoded(result, bytes_max)
     except Exception as error:
         return _failed(call, error)
 

@@ -26,7 +26,8 @@ class Method(msgspec.Struct, frozen=True):
 
     name: str
     function: Callable[..., object]
-    """Called with the node and the parameters; returns a `Json` value, or a coroutine of one."""
+    """Called with the node and the parameters; returns a `Json` value, a coroutine of one, or a `Later`
+    that is settled with one or with an exception."""
     role: Role
     """The least role that may call it."""
     category: str

@@ -8,6 +8,7 @@ from consensus.errors import Rule, Violation
 from consensus.hashes import BlockHash, Txid, to_text
 from consensus.params import TX_BYTES_MAX
 from consensus.tx import Coin, Tx, decode_tx
+from node.later import Later
 from node.ledger import ConfirmedTx
 from node.mempool_entry import Entry
 from node.rpc.errors import Code, RpcError
@@ -90,7 +91,9 @@ def decoderawtransaction(node: Node, hexstring: bytes) -> Json:
     return show_tx(decode_tx(hexstring, TX_BYTES_MAX), node.ledger.params, with_hex=False)
 
 
-def sendrawtransaction(node: Node, hexstring: bytes, maxfeerate: Amount = FEE_RATE_MAX) -> Json:
+def sendrawtransaction(
+    node: Node, hexstring: bytes, maxfeerate: Amount = FEE_RATE_MAX
+) -> Json | Later:
     """Put a transaction into the mempool and tell the peers; answers the txid.
 
     `maxfeerate`, in native coins per 1 000 cost, guards against a fee that was not meant; 0 allows
@@ -98,13 +101,22 @@ def sendrawtransaction(node: Node, hexstring: bytes, maxfeerate: Amount = FEE_RA
     the message: −25 if a coin is missing, −27 if it is mined already, −22 if it cannot be decoded,
     else −26.
     """
+
+    def show(entered: Entry | Exception) -> str | Exception:
+        if isinstance(entered, Entry):
+            return to_text(entered.tx.txid)
+        if isinstance(entered, Violation) and entered.rule is Rule.ALREADY_IN_MEMPOOL:
+            return to_text(decode_tx(hexstring, TX_BYTES_MAX).txid)
+        return entered
+
     try:
-        entry = node.ledger.mempool.submit(hexstring, retry=True, fee_rate_max=maxfeerate or None)
+        submitted = node.ledger.submissions.submit(hexstring, maxfeerate or None)
     except Violation as violation:
-        if violation.rule is not Rule.ALREADY_IN_MEMPOOL:
+        shown = show(violation)
+        if isinstance(shown, Exception):
             raise
-        return to_text(decode_tx(hexstring, TX_BYTES_MAX).txid)
-    return to_text(entry.tx.txid)
+        return shown
+    return submitted.then(show) if isinstance(submitted, Later) else to_text(submitted.tx.txid)
 
 
 def try_mempool(node: Node, rawtxs: list[bytes], maxfeerate: Amount = FEE_RATE_MAX) -> Json:

@@ -13,9 +13,11 @@ import pytest
 import uvloop
 
 from consensus.params import REGTEST
+from node.later import Later
 from node.rpc import json
 from node.rpc.auth import make_user
 from node.rpc.dispatch import Dispatcher
+from node.rpc.errors import Code, RpcError
 from node.rpc.limits import Limits
 from node.rpc.method import Method, Role, table
 from node.rpc.server import RpcServer
@@ -46,6 +48,14 @@ async def wait(node: object) -> json.Json:
     return None
 
 
+def later(node: object, text: str = "late") -> Later:
+    CALLS.append(text)
+    result = Later()
+    value = RpcError(Code.PARAMETER, text) if text == "refused" else text
+    asyncio.get_running_loop().call_later(0.05, result.settle, value)
+    return result
+
+
 def large(node: object) -> json.Json:
     return "x" * (8 << 20)
 
@@ -54,6 +64,7 @@ METHODS = table(
     [
         Method("echo", echo, Role.READ, "test"),
         Method("wait", wait, Role.READ, "test"),
+        Method("later", later, Role.READ, "test"),
         Method("large", large, Role.READ, "test"),
         Method("change", echo, Role.ADMIN, "test"),
     ]
