@@ -268,11 +268,11 @@ class ToyChain:
         """
         people = tuple(people)
         known = {**self.coins, **(extra_coins or {})}
-        coins = [known[spent] for spent in inputs]
         if locks is None:
             owners = {person.lock: Key(person.pubkey) for person in people}
-            locks = [owners[coin.lock] for coin in coins]
+            locks = [owners[known[spent].lock] for spent in inputs]
         body = Body(1, tuple(inputs), tuple(outputs), tuple(issuances), Height(expiry))
+        coins = [known[spent] for spent in inputs]
         return sign_tx(body, coins, locks, people, self.chain_id, preimages, scope)
 
     def pay(self, payer: Person, payee: Person, amount: int, fee: int = FEE) -> Tx:

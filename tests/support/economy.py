@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from consensus.asset import asset_id, authority_id
@@ -18,6 +18,7 @@ from consensus.tx import (
     NATIVE,
     AfterHeight,
     AssetDefinition,
+    Body,
     Coin,
     Height,
     Issuance,
@@ -35,7 +36,7 @@ from consensus.tx import (
     outpoint,
 )
 from consensus.tx_rules import is_delayed
-from tests.support.chain import ALICE, BOB, CAROL, DAVE, Person, ToyChain
+from tests.support.chain import ALICE, BOB, CAROL, DAVE, Person, ToyChain, sign_tx
 
 SECRET = hashlib.sha256(b"a secret of the tests").digest()
 PEOPLE = (ALICE, BOB, CAROL, DAVE)
@@ -65,71 +66,64 @@ WAYS = _ways()
 LOCKS = tuple(WAYS)
 
 
-class Economy:
-    """Random valid blocks on a toy chain: payments, issuance, reissue, destruction, time locks."""
+def is_ready(coin: Coin, height: int) -> bool:
+    """Whether somebody here can spend a coin in the block at `height`."""
+    way = WAYS.get(coin.lock)
+    age = height - coin.height
+    if way is None or (coin.delayed and age < COINBASE_MATURITY):
+        return False
+    return age >= way.older and height >= way.after_height
 
-    def __init__(self, toy: ToyChain, rng: random.Random) -> None:
-        self.toy = toy
+
+class Traders:
+    """Random valid transactions: payments, issuance, reissue, destruction, time locks, expiry."""
+
+    def __init__(self, chain_id: BlockHash, rng: random.Random, fee: int = 0) -> None:
+        self._chain_id = chain_id
         self._rng = rng
-        self._pool: dict[OutPoint, Coin] = {}
+        self._fee = fee
 
-    def blocks(self, count: int, txs: int = 4) -> list[Block]:
-        """Mine `count` blocks of up to `txs` random transactions each."""
-        return [self.block(txs) for _ in range(count)]
+    def trade(
+        self, pool: Mapping[OutPoint, Coin], assets: Collection[AssetId], height: int
+    ) -> Tx | None:
+        """A transaction for the block at `height` that spends coins of `pool`; None if none can be.
 
-    def block(self, txs: int = 4) -> Block:
-        self._pool = dict(self.toy.coins)
-        made = [tx for _ in range(self._rng.randint(0, txs)) if (tx := self._tx()) is not None]
-        return self.toy.mine(made, self._rng.choice(LOCKS))
-
-    def _is_ready(self, coin: Coin) -> bool:
-        way = WAYS.get(coin.lock)
-        height = self.toy.tip.height + 1
-        age = height - coin.height
-        if way is None or (coin.delayed and age < COINBASE_MATURITY):
-            return False
-        return age >= way.older and height >= way.after_height
-
-    def _tx(self) -> Tx | None:
-        ready = [spent for spent, coin in self._pool.items() if self._is_ready(coin)]
-        native = [spent for spent in ready if self._pool[spent].asset == NATIVE]
+        `assets` are those that exist.
+        """
+        ready = [spent for spent, coin in pool.items() if is_ready(coin, height)]
+        native = [
+            spent
+            for spent in ready
+            if pool[spent].asset == NATIVE and pool[spent].amount > self._fee
+        ]
         if not native:
             return None
         inputs = self._rng.sample(native, min(len(native), self._rng.randint(1, 2)))
-        assets = [spent for spent in ready if self._pool[spent].asset != NATIVE]
-        if assets and self._rng.random() < 0.7:
-            inputs += self._rng.sample(assets, min(len(assets), self._rng.randint(1, 2)))
+        others = [spent for spent in ready if pool[spent].asset != NATIVE]
+        if others and self._rng.random() < 0.7:
+            inputs += self._rng.sample(others, min(len(others), self._rng.randint(1, 2)))
         issuances: list[Issuance] = []
         amounts: defaultdict[AssetId, int] = defaultdict(int)
         for spent in inputs:
-            amounts[self._pool[spent].asset] += self._pool[spent].amount
-        self._issue(inputs, issuances, amounts)
+            amounts[pool[spent].asset] += pool[spent].amount
+        amounts[NATIVE] -= self._fee
+        self._issue(inputs, issuances, amounts, assets)
         outputs = [out for asset, amount in amounts.items() for out in self._split(asset, amount)]
-        expiry = self.toy.tip.height + self._rng.randint(1, 40) if self._rng.random() < 0.2 else 0
-        tx = self.toy.spend(
-            inputs, outputs, PEOPLE, issuances, expiry,
-            locks=[WAYS[self._pool[spent].lock].lock for spent in inputs],
-            preimages={hashlib.sha256(SECRET).digest(): SECRET},
-            extra_coins=self._pool,
+        expiry = height - 1 + self._rng.randint(1, 40) if self._rng.random() < 0.2 else 0
+        coins = [pool[spent] for spent in inputs]
+        return sign_tx(
+            Body(1, tuple(inputs), tuple(outputs), tuple(issuances), Height(expiry)),
+            coins, [WAYS[coin.lock].lock for coin in coins], PEOPLE, self._chain_id,
+            {hashlib.sha256(SECRET).digest(): SECRET},
         )  # fmt: skip
-        for spent in inputs:
-            del self._pool[spent]
-        height = Height(self.toy.tip.height + 1)
-        for index, out in enumerate(tx.body.outputs):
-            if out.lock != BURN_LOCK:
-                delayed = is_delayed(tx.body, height)
-                coin = Coin(out.asset, out.amount, out.lock, height, delayed)
-                self._pool[outpoint(tx.txid, index)] = coin
-        return tx
 
     def _issue(
-        self, inputs: Sequence[OutPoint], issuances: list[Issuance], amounts: dict[AssetId, int]
+        self, inputs: Sequence[OutPoint], issuances: list[Issuance],
+        amounts: dict[AssetId, int], assets: Collection[AssetId],
     ) -> None:  # fmt: skip
-        reissuable = {
-            authority_id(asset): asset for asset in self.toy.records if len(asset) == 32
-        }  # fmt: skip
+        reissuable = {authority_id(asset): asset for asset in assets if len(asset) == 32}
         held = {reissuable[asset] for asset in amounts if asset in reissuable}
-        for asset in held:
+        for asset in sorted(held):
             issuances.append(Reissue(asset, 7))
             amounts[asset] = amounts.get(asset, 0) + 7
         if self._rng.random() < 0.3:
@@ -148,6 +142,39 @@ class Economy:
         if asset != NATIVE and self._rng.random() < 0.2:
             locks[0] = BURN_LOCK
         return [TxOut(asset, part, lock) for part, lock in zip(parts, locks, strict=True)]
+
+
+class Economy:
+    """Random valid blocks on a toy chain."""
+
+    def __init__(self, toy: ToyChain, rng: random.Random) -> None:
+        self.toy = toy
+        self._rng = rng
+        self._traders = Traders(toy.chain_id, rng)
+        self._pool: dict[OutPoint, Coin] = {}
+
+    def blocks(self, count: int, txs: int = 4) -> list[Block]:
+        """Mine `count` blocks of up to `txs` random transactions each."""
+        return [self.block(txs) for _ in range(count)]
+
+    def block(self, txs: int = 4) -> Block:
+        self._pool = dict(self.toy.coins)
+        made = [tx for _ in range(self._rng.randint(0, txs)) if (tx := self._tx()) is not None]
+        return self.toy.mine(made, self._rng.choice(LOCKS))
+
+    def _tx(self) -> Tx | None:
+        height = Height(self.toy.tip.height + 1)
+        tx = self._traders.trade(self._pool, self.toy.records, height)
+        if tx is None:
+            return None
+        for spent in tx.body.inputs:
+            del self._pool[spent]
+        for index, out in enumerate(tx.body.outputs):
+            if out.lock != BURN_LOCK:
+                delayed = is_delayed(tx.body, height)
+                coin = Coin(out.asset, out.amount, out.lock, height, delayed)
+                self._pool[outpoint(tx.txid, index)] = coin
+        return tx
 
 
 def ripe_chain(coins: int = 6, person: Person = ALICE, params: Params = REGTEST) -> ToyChain:

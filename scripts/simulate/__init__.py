@@ -1,0 +1,1 @@
+"""Many production nodes in one process, in virtual time, with every fault drawn from a seed."""

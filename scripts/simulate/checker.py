@@ -1,0 +1,162 @@
+"""What has to hold after every block, and after every start."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from consensus.hashes import AssetId, LockHash
+from consensus.header_tree import HeaderNode
+from consensus.tx import OutPoint
+from node.events import BlockConnected, BlockDisconnected, BlockInvalid, TipChanged
+from node.ledger import Ledger
+from node.rpc import ports
+from scripts.simulate.host import Host
+from scripts.simulate.model import Model, State
+from tests.support.economy import LOCKS
+
+TASKS_MAX = 400
+"""Tasks of one node at a time: a few for each of its peers."""
+PAGE = 50
+
+
+class Broken(AssertionError):
+    """Something that must hold does not."""
+
+
+class Checker:
+    """Looks at one node over all its lives."""
+
+    def __init__(
+        self, host: Host, model: Model, blocks: dict[bytes, bytes],
+        report: Callable[[Host, str], None], tell: Callable[[Host, str, str], None],
+    ) -> None:  # fmt: skip
+        """`blocks` are the bytes of every block ever made; `report` hears of what does not hold."""
+        self._host = host
+        self._model = model
+        self._blocks = blocks
+        self._report = report
+        self._tell = tell
+        self._off = 0
+        self._tip: HeaderNode | None = None
+        self.counts: Counter[str] = Counter()
+
+    def watch(self, api: ports.Node) -> None:
+        """Listen to a process that has just come up."""
+        self._tip = api.ledger.tip
+        self._off = 0
+        bus = api.ledger.bus
+        bus.subscribe(BlockConnected, self._on_connected)
+        bus.subscribe(BlockDisconnected, self._on_disconnected)
+        bus.subscribe(BlockInvalid, self._on_invalid)
+        bus.subscribe(TipChanged, lambda event: self._on_tip(event, api.ledger))
+
+    def _on_connected(self, event: BlockConnected) -> None:
+        self._blocks.setdefault(event.node.hash, event.block.raw)
+        broken = self.judge(event.node)
+        if broken:
+            self._report(self._host, f"connected a block that breaks {broken}")
+
+    def judge(self, node: HeaderNode) -> str:
+        """What the second implementation says of a block and all before it."""
+        unknown = []
+        at: HeaderNode | None = node
+        while at is not None and at.height and not self._model.knows(at.hash):
+            unknown.append(at)
+            at = at.parent
+        for member in reversed(unknown):
+            broken = self._model.judge(member.hash, self._blocks[member.hash])
+            if broken:
+                return broken
+        return self._model.judge(node.hash, self._blocks.get(node.hash, b""))
+
+    def _on_disconnected(self, event: BlockDisconnected) -> None:
+        self._off += 1
+        if any(tx.body.issuances for tx in event.block.txs):
+            self.counts["issuance undone"] += 1
+
+    def _on_invalid(self, event: BlockInvalid) -> None:
+        self.counts["invalid block"] += 1
+        raw = self._blocks.get(event.node.hash)
+        if raw is None or any(n.hash not in self._blocks for n in _ancestors(event.node)):
+            return  # of a stranger who never showed all of it
+        if not self.judge(event.node):
+            self._report(self._host, f"refused a valid block: {event.violation}")
+
+    def _on_tip(self, event: TipChanged, ledger: Ledger) -> None:
+        if self._tip is not None and event.tip.work < self._tip.work:
+            self._report(self._host, "its tip lost work")
+        self._tip = event.tip
+        if self._off:
+            self.counts["reorganisation"] += 1
+            self.counts["reorganisation of 2 or more"] += self._off >= 2
+            if self._host.network.is_parted:
+                self.counts["reorganisation in a partition"] += 1
+        self._off = 0
+        self._tell(self._host, "tip", f"{event.tip.height} {event.tip.hash[::-1].hex()}")
+        self.check_rows(ledger)
+
+    def check_rows(self, ledger: Ledger) -> None:
+        """Supplies, and coins, balance and history of one lock, against the model."""
+        if not self._model.knows(ledger.tip.hash):
+            return
+        state = self._model.state(ledger.tip.hash)
+        for asset, supply in state.supplies.items():
+            found = ledger.supply(AssetId(asset))
+            if found != supply:
+                self._report(self._host, f"supply of {asset.hex()[:8]} is {found}, not {supply}")
+        lock = self._host.rng.choice(LOCKS)
+        self._check_lock(ledger, lock, state)
+        if len(ledger.mempool) and ledger.mempool.size_bytes > ledger.mempool.policy.size_bytes_max:
+            self._report(self._host, "the mempool is larger than it may be")
+        if self._host.tasks > TASKS_MAX:
+            self._report(self._host, f"{self._host.tasks} tasks")
+
+    def _check_lock(self, ledger: Ledger, lock: LockHash, state: State) -> None:
+        wanted = {OutPoint(o): c for o, c in state.coins.items() if c[2] == lock}
+        found = {}
+        after = b""
+        while page := ledger.coins_of(lock, after, PAGE):
+            found.update(dict(page))
+            after = page[-1][0]
+        if found.keys() != wanted.keys():
+            self._report(self._host, f"coins of a lock differ: {len(found)}, not {len(wanted)}")
+        sums: Counter[bytes] = Counter()
+        for coin in wanted.values():
+            sums[coin[0]] += coin[1]
+        balances = {bytes(a): b.balance for a, b in ledger.balances(lock).items() if b.balance}
+        if balances != dict(sums):
+            self._report(self._host, "the balance of a lock is not the sum of its coins")
+        history = ledger.history(lock, b"", PAGE)
+        for entry in history:
+            if not ledger.is_confirmed(entry.txid):
+                self._report(self._host, "a history names a transaction that is not confirmed")
+
+    async def recount(self, api: ports.Node) -> None:
+        """The whole coin set against the model."""
+        found = await api.ledger.coin_set()
+        self.counts["recount"] += 1
+        if not self._model.knows(found.block_hash):
+            node = api.ledger.tree.get(found.block_hash)
+            assert node is not None
+            if self.judge(node):
+                self._report(self._host, "stands at a block that breaks a rule")
+                return
+        if found.digest != self._model.digest(found.block_hash):
+            self._report(self._host, f"the coin set at block {found.height} is wrong")
+        state = self._model.state(found.block_hash)
+        sums: Counter[bytes] = Counter()
+        for coin in state.coins.values():
+            sums[coin[0]] += coin[1]
+        if +sums != +Counter(dict(state.supplies)):
+            self._report(self._host, "supply is not issued minus destroyed")
+        if +Counter({bytes(a): s for a, s in found.supply.items()}) != +sums:
+            self._report(self._host, "the coins do not add up to the supply")
+
+
+def _ancestors(node: HeaderNode) -> list[HeaderNode]:
+    found = []
+    while node.parent is not None and node.height:
+        found.append(node)
+        node = node.parent
+    return found

@@ -1,0 +1,95 @@
+"""The machine that a simulated node runs on."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from node.rpc.auth import User
+from node.rpc.dispatch import Dispatcher
+from node.verify import Verifier
+from p2p.config import NetworkConfig
+from scripts.simulate.disk import VirtualDatabase, VirtualDisk
+from scripts.simulate.loop import Domain, Slow, VirtualLoop
+from scripts.simulate.network import VirtualNetwork, VirtualTransport
+
+
+class VirtualClock:
+    """Virtual time, and what the clock of one node is off by."""
+
+    def __init__(self, loop: VirtualLoop, epoch: float) -> None:
+        """`epoch`: seconds since 1970 at which virtual time begins."""
+        self._loop = loop
+        self._epoch = epoch
+        self.error_s = 0.0
+
+    def now(self) -> int:
+        return int(self.time())
+
+    def time(self) -> float:
+        return self._epoch + self._loop.time() + self.error_s
+
+    def monotonic(self) -> float:
+        return self._loop.time()
+
+
+class Desk:
+    """Stands for the JSON-RPC server: calls reach the dispatcher without a socket."""
+
+    port = 0
+
+    def __init__(self, dispatcher: Dispatcher[Any]) -> None:
+        self.dispatcher = dispatcher
+
+    async def start(self, host: str, port: int) -> None:
+        """There is nothing to listen at."""
+
+    async def close(self) -> None:
+        """Likewise."""
+
+
+class VirtualMachine:
+    """Clock, randomness, disk and network of one process of a node."""
+
+    def __init__(
+        self, network: VirtualNetwork, host: str, domain: Domain, clock: VirtualClock,
+        disk: VirtualDisk, seed: int, write_s: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self.clock = clock
+        self.disk = disk
+        self.rng = random.Random(seed)
+        self.desk: Desk | None = None
+        self._secrets = random.Random(seed + 1)
+        self._network = network
+        self._host = host
+        self._domain = domain
+        self._write_s = write_s
+
+    def secret(self, size: int) -> bytes:
+        return self._secrets.randbytes(size)
+
+    def tune(self) -> None:
+        """The process belongs to the simulation."""
+
+    def open_database(self, path: Path) -> VirtualDatabase:
+        return self.disk.database
+
+    def destroy_database(self, path: Path) -> None:
+        self.disk.database.wipe()
+
+    def make_writer(self) -> Slow:
+        return Slow(self._write_s)
+
+    def make_verifier(self, processes: int) -> Verifier:
+        return Verifier(0)
+
+    def make_transport(self, config: NetworkConfig) -> VirtualTransport:
+        return VirtualTransport(self._network, self._host, self._domain)
+
+    def make_rpc_server(
+        self, dispatcher: Dispatcher[Any], users: Iterable[User], hosts: Iterable[str]
+    ) -> Desk:
+        self.desk = Desk(dispatcher)
+        return self.desk

@@ -1,0 +1,94 @@
+"""What must be true: every block judged a second time, by rules that share no code with the node.
+
+The second implementation keeps a dictionary of coins for each block, and no index, cache or undo.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from consensus.hashes import BlockHash
+from consensus.params import Params
+from tests.support import second, second_rules
+from tests.support.second import BrokenRule
+
+FAR_FUTURE = 2**32
+"""The model has no clock: what is too new for a node is not wrong."""
+
+
+class State(NamedTuple):
+    """The ledger behind one block."""
+
+    height: int
+    coins: Mapping[bytes, second_rules.Coin]
+    supplies: Mapping[bytes, int]
+    txids: frozenset[bytes]
+
+
+class Model:
+    """Every block that anybody ever made, with the ledger behind it if it is valid."""
+
+    def __init__(self, params: Params) -> None:
+        self._params = [getattr(params, name) for name in Params.__struct_fields__]
+        self._params[12] = [[a.lock, a.amount] for a in params.allocations]
+        self._headers = second_rules.Headers(self._params)
+        genesis = second.genesis(self._params)
+        block = second_rules.check_block(genesis)
+        self.chain_id = BlockHash(second.sha256d(block.header))
+        change = second_rules.Change({}, set(), Counter(), Counter(), 0)
+        second_rules._apply(block.transactions[0], 0, change)
+        supply = sum(output[1] for output in block.transactions[0][0][2])
+        supplies = {b"": supply - change.destroyed[b""]}
+        self._states: dict[bytes, State] = {
+            self.chain_id: State(0, change.created, supplies, frozenset())
+        }
+        self._broken: dict[bytes, str] = {}
+        self._digests: dict[bytes, bytes] = {}
+
+    def knows(self, block_hash: bytes) -> bool:
+        """Whether it is a valid block that was judged."""
+        return block_hash in self._states
+
+    def judge(self, block_hash: bytes, raw: bytes) -> str:
+        """The rule that a block breaks, or an empty text; its parent was judged before."""
+        if block_hash in self._states:
+            return ""
+        if block_hash not in self._broken:
+            try:
+                self._states[block_hash] = self._connect(raw)
+            except BrokenRule as broken:
+                self._broken[block_hash] = broken.rule
+        return self._broken.get(block_hash, "")
+
+    def _connect(self, raw: bytes) -> State:
+        block = second_rules.check_block(raw)
+        block_hash = second.sha256d(block.header)
+        previous = second.header_fields(block.header)[0]
+        if previous not in self._states:
+            raise BrokenRule("header-parent-invalid")
+        known = self._headers.known.get(block_hash) or self._headers.add(block.header, FAR_FUTURE)
+        parent = self._states[previous]
+        place = second_rules.Place(self.chain_id, known.height, self._headers.median_time(previous))
+        change = second_rules.connect(block, self._params, place, parent.coins, parent.supplies)
+        coins = dict(parent.coins)
+        for spent in change.spent:
+            del coins[spent]
+        coins.update(change.created)
+        supplies = Counter(parent.supplies)
+        supplies.update(change.issued)
+        supplies.subtract(change.destroyed)
+        txids = frozenset(second.txid_of(tx[0]) for tx in block.transactions)
+        return State(known.height, coins, supplies, txids)
+
+    def state(self, block_hash: bytes) -> State:
+        """The ledger behind a valid block."""
+        return self._states[block_hash]
+
+    def digest(self, block_hash: bytes) -> bytes:
+        """The coin-set hash behind a valid block."""
+        if block_hash not in self._digests:
+            coins: list[tuple[bytes, Any]] = list(self._states[block_hash].coins.items())
+            self._digests[block_hash] = second.coin_set_hash(coins)
+        return self._digests[block_hash]
