@@ -36,6 +36,13 @@ class _Open(NamedTuple):
     path: str
 
 
+class Image(NamedTuple):
+    """What stands on a disk."""
+
+    files: dict[str, bytes]
+    rows: dict[bytes, bytes]
+
+
 class VirtualDisk:
     """Files of one node."""
 
@@ -205,6 +212,20 @@ class VirtualDisk:
         file.data[place] ^= 1 << self._rng.randrange(8)
         file.synced = bytes(file.data)
         return f"{name} byte {place}"
+
+    def image(self) -> Image:
+        """All of it, to begin another disk with."""
+        files = {name: bytes(file.data) for name, file in self.files.items()}
+        return Image(files, self.database.rows)
+
+    def load(self, image: Image, directory: str) -> None:
+        """Begin with what stood on another disk, in another directory."""
+        for name, data in image.files.items():
+            file = _File()
+            file.data, file.synced = bytearray(data), data
+            self.files[f"{directory}/{name.partition('/')[2].partition('/')[2]}"] = file
+        self._synced_names = dict(self.files)
+        self.database.rows = image.rows
 
     def wipe(self) -> None:
         """An empty directory."""

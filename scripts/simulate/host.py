@@ -160,6 +160,10 @@ class Host:
         """Tasks of the process that have not ended."""
         return sum(not task.done() for task in self._domain.tasks)
 
+    async def pause(self) -> None:
+        """Let some time pass."""
+        await asyncio.sleep(0.1)
+
     def mend(self) -> None:
         """Whatever is wrong with disk and clock is wrong no more."""
         self.trap = None

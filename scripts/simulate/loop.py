@@ -98,7 +98,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self, callback: Callable[[*Ts], object], *args: *Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.Handle:  # fmt: skip
-        context = context or contextvars.copy_context()
+        if context is None:  # an empty one is false, too
+            context = contextvars.copy_context()
         handle = asyncio.Handle(callback, args, self, context)
         self._soon.append((handle, context.get(_DOMAIN)))
         return handle
@@ -119,7 +120,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:  # fmt: skip
-        context = context or contextvars.copy_context()
+        if context is None:  # an empty one is false, too
+            context = contextvars.copy_context()
         handle = asyncio.TimerHandle(when, callback, args, self, context)
         heapq.heappush(self._later, (when, next(self._count), handle, context.get(_DOMAIN)))
         return handle
@@ -135,7 +137,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def create_task(
         self, coro: Any, *, name: object = None, context: contextvars.Context | None = None,
     ) -> asyncio.Task[Any]:  # fmt: skip
-        context = context or contextvars.copy_context()
+        if context is None:  # an empty one is false, too
+            context = contextvars.copy_context()
         task: asyncio.Task[Any] = asyncio.Task(
             coro, loop=self, name=None if name is None else str(name), context=context
         )
@@ -206,7 +209,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             work = task.get_coro()
             assert isinstance(work, Coroutine)
             # What it does in its `finally` finds a world that has ended.
-            with suppress(Exception):
+            with suppress(RuntimeError, OSError):
                 work.close()
         self._soon.clear()
         self._later.clear()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, NamedTuple
 
 from consensus.hashes import BlockHash
@@ -46,6 +47,15 @@ class Model:
         }
         self._broken: dict[bytes, str] = {}
         self._digests: dict[bytes, bytes] = {}
+
+    def copy(self) -> Model:
+        """Another model that knows the same blocks."""
+        twin = copy(self)
+        twin._headers = copy(self._headers)
+        twin._headers.known = dict(self._headers.known)
+        twin._states, twin._broken = dict(self._states), dict(self._broken)
+        twin._digests = dict(self._digests)
+        return twin
 
     def knows(self, block_hash: bytes) -> bool:
         """Whether it is a valid block that was judged."""

@@ -7,19 +7,19 @@ import errno
 import random
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from consensus.errors import Violation
 from consensus.hashes import AssetId
-from consensus.params import COIN, REGTEST, Allocation, Params
 from consensus.pow import hash_as_number
 from consensus.tx import Coin, OutPoint
 from node.rpc import ports
 from scripts.simulate.checker import Checker
-from scripts.simulate.host import Host, Trap, address_of, simulated_params
+from scripts.simulate.host import Host, Trap, address_of
 from scripts.simulate.loop import VirtualLoop, run
-from scripts.simulate.model import Model
 from scripts.simulate.network import VirtualNetwork
+from scripts.simulate.past import PARAMS, past
 from scripts.simulate.plan import HEAL_INTERVALS, INTERVAL_S, Event, Fault, Plan, draw
 from scripts.simulate.trace import Trace
 from tests.support.chain import coins_made
@@ -34,12 +34,6 @@ UNCONFIRMED_MAX = 20
 CALLBACK_S_MAX = 0.2
 """Processor time of one callback. More would keep peers and clients waiting."""
 FAILURES_MAX = 20
-
-PARAMS = simulated_params(
-    REGTEST, name=b"simulated", hrp=b"sim", retarget=True, interval_s=INTERVAL_S, half_life_blocks=48,
-    spacing_s=1, future_s=120, genesis_time=1_700_000_000,
-    allocations=tuple(Allocation(lock, 1_000 * COIN) for lock in LOCKS),
-)  # fmt: skip
 
 
 class Result(NamedTuple):
@@ -57,7 +51,7 @@ class Result(NamedTuple):
 class World:
     """Everything of one seed."""
 
-    def __init__(self, seed: int, params: Params = PARAMS) -> None:
+    def __init__(self, seed: int) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
         self.plan = draw(self.rng)
@@ -65,21 +59,23 @@ class World:
         self.trace = Trace()
         self.counts: Counter[str] = Counter()
         self.failures: list[str] = []
-        self.model = Model(params)
-        self.blocks: dict[bytes, bytes] = {}
+        before = past()
+        self.model = before.model.copy()
+        self.blocks = dict(before.blocks)
         self.is_chaos = True
         self.network = VirtualNetwork(
             self.loop, random.Random(self.rng.getrandbits(64)), self._on_delivery
         )
         self._traders = Traders(self.model.chain_id, self.rng, FEE)
-        epoch = params.genesis_time + 60.0
         self.hosts = [
             Host(
-                number, params, self.network, random.Random(self.rng.getrandbits(64)), epoch,
+                number, PARAMS, self.network, random.Random(self.rng.getrandbits(64)), before.end,
                 tuple(address_of(n) for n in range(number)), self.tell,
             )
             for number in range(self.plan.nodes)
         ]  # fmt: skip
+        for host in self.hosts:
+            host.disk.load(before.image, f"/n{host.number}")
         self.checkers = {
             host.number: Checker(host, self.model, self.blocks, self._on_broken, self.tell)
             for host in self.hosts
@@ -168,7 +164,7 @@ class World:
             if api is not None and host.is_recovering:
                 host.is_recovering = False
                 self.checkers[host.number].watch(api)
-                host.spawn(lambda api=api: self.checkers[host.number].recount(api))  # type: ignore[misc]
+                host.spawn(partial(self.checkers[host.number].recount, api))
             await asyncio.sleep(LOOK_S)
 
     async def _mine(self) -> None:

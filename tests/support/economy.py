@@ -157,10 +157,10 @@ class Economy:
         """Mine `count` blocks of up to `txs` random transactions each."""
         return [self.block(txs) for _ in range(count)]
 
-    def block(self, txs: int = 4) -> Block:
+    def block(self, txs: int = 4, time: int | None = None) -> Block:
         self._pool = dict(self.toy.coins)
         made = [tx for _ in range(self._rng.randint(0, txs)) if (tx := self._tx()) is not None]
-        return self.toy.mine(made, self._rng.choice(LOCKS))
+        return self.toy.mine(made, self._rng.choice(LOCKS), time)
 
     def _tx(self) -> Tx | None:
         height = Height(self.toy.tip.height + 1)
