@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
-import msgspec
 import pytest
 
-from consensus.asset import asset_id
+from consensus.block import Block
 from consensus.hashes import hash_wtxid
-from consensus.params import AMOUNT_MAX, COIN
-from consensus.tx import (
-    NATIVE,
-    AssetDefinition,
-    Height,
-    Issue,
-    Key,
-    Transaction,
-    Tx,
-    TxOut,
-    Witness,
-    identify,
-    make_tx,
-    outpoint,
-)
+from node.config import load_params
 from p2p.messages import (
     PROTOCOL_VERSION,
     Announce,
@@ -34,98 +21,28 @@ from p2p.messages import (
     GetTxs,
     Hello,
     Inv,
+    Message,
     Ping,
     Pong,
     Txs,
     encode_work,
 )
 from p2p.ports import Endpoint
-from tests.support.chain import ALICE, BOB, ToyChain, blocks_of, digest_of, rebuilt
+from tests.support.attacks import TRANSACTIONS, Stage
+from tests.support.block_attacks import BLOCKS, block_with, child_of, forged
+from tests.support.chain import ToyChain, blocks_of, digest_of
 from tests.support.daemon import Daemon, RpcFailure, feed, running, wait_for
 from tests.support.raw_peer import RawPeer, raw_peer
 
-GOLD = AssetDefinition(b"GOLD", b"Gold", 0, b"", False)
 
-
-def paid(chain: ToyChain) -> Tx:
-    return chain.pay(ALICE, BOB, COIN)
-
-
-def with_body(chain: ToyChain, **changes: object) -> bytes:
-    tx = paid(chain)
-    return make_tx(msgspec.structs.replace(tx.body, **changes), tx.witnesses).raw
-
-
-def with_outputs(chain: ToyChain, *outputs: TxOut) -> bytes:
-    return chain.spend(chain.coins_of(ALICE)[:1], outputs).raw
-
-
-def _longer(chain: ToyChain) -> bytes:
-    """The version as a two-byte integer."""
-    return paid(chain).raw.replace(b"\x92\x95\x01", b"\x92\x95\xcc\x01", 1)
-
-
-def _flipped(chain: ToyChain) -> bytes:
-    tx = paid(chain)
-    item = bytearray(tx.witnesses[0].items[0])
-    item[40] ^= 1
-    return make_tx(tx.body, [Witness(tx.witnesses[0].lock, (bytes(item),))]).raw
-
-
-def _foreign_lock(chain: ToyChain) -> bytes:
-    tx = paid(chain)
-    return make_tx(tx.body, [Witness(Key(BOB.pubkey), tx.witnesses[0].items)]).raw
-
-
-def _twice(chain: ToyChain) -> bytes:
-    tx = paid(chain)
-    body = msgspec.structs.replace(tx.body, inputs=tx.body.inputs * 2)
-    return make_tx(body, tx.witnesses * 2).raw
-
-
-def _young(chain: ToyChain) -> bytes:
-    coinbase = chain.blocks[chain.tip.hash].txs[0]
-    spent = outpoint(coinbase.txid, 0)
-    return chain.spend([spent], [TxOut(NATIVE, COIN, ALICE.lock)]).raw
-
-
-def _made_of_nothing(chain: ToyChain) -> bytes:
-    spent = chain.coins_of(ALICE)[0]
-    gold = asset_id(spent, GOLD)
-    outputs = [TxOut(gold, 11, ALICE.lock), TxOut(NATIVE, COIN, ALICE.lock)]
-    return chain.spend([spent], outputs, issuances=[Issue(0, GOLD, 10)]).raw
-
-
-BAD: dict[str, Callable[[ToyChain], bytes]] = {
-    "malformed": lambda chain: b"\xc1" + paid(chain).raw,
-    "non-canonical": _longer,
-    "tx-version": lambda chain: with_body(chain, version=2),
-    "tx-outputs-empty": lambda chain: with_body(chain, outputs=()),
-    "tx-duplicate-input": _twice,
-    "output-amount-range": lambda chain: with_outputs(
-        chain, TxOut(NATIVE, AMOUNT_MAX + 1, BOB.lock)
-    ),
-    "output-memo-size": lambda chain: with_outputs(
-        chain, TxOut(NATIVE, COIN, BOB.lock, bytes(129))
-    ),
-    "witness-count": lambda chain: make_tx(paid(chain).body, ()).raw,
-    "overspend": lambda chain: with_outputs(chain, TxOut(NATIVE, 6 * COIN, BOB.lock)),
-    "asset-imbalance": _made_of_nothing,
-    "coin-immature": _young,
-    "coin-missing": lambda chain: with_body(chain, inputs=(outpoint(bytes(32), 0),)),
-    "lock-mismatch": _foreign_lock,
-    "tx-expired": lambda chain: with_body(chain, expiry=Height(50)),
-    "bad-signature": _flipped,
-}
-BLAMELESS = {"coin-missing", "coin-immature", "tx-expired"}
-"""What an honest peer may send: nobody is cut off for it."""
+@pytest.fixture(scope="module")
+def stage() -> Stage:
+    return Stage()
 
 
 @pytest.fixture(scope="module")
-def chain() -> ToyChain:
-    made = ToyChain()
-    made.fund(ALICE, 3)
-    return made
+def chain(stage: Stage) -> ToyChain:
+    return stage.chain
 
 
 @pytest.fixture(scope="module")
@@ -143,47 +60,63 @@ def assert_untouched(node: Daemon, chain: ToyChain) -> None:
     assert not any("Traceback" in line for line in node.log)
 
 
-def block_with(chain: ToyChain, raw: bytes) -> bytes:
-    """A solved block that holds the bytes of a bad transaction."""
-    honest = chain.template([paid(chain)])
+def verdict_of(node: Daemon, raw: bytes) -> str:
+    """What `submitblock` says; "None" if it likes it."""
     try:
-        tx = identify(msgspec.msgpack.decode(raw, type=Transaction))
-    except msgspec.DecodeError:
-        return honest.raw.replace(paid(chain).raw, raw)
-    block = rebuilt(honest, lambda txs: [txs[0], tx])
-    return block.raw.replace(tx.raw, raw)
-
-
-@pytest.mark.parametrize("rule", BAD)
-def test_bad_transaction_is_refused_by_the_mempool(
-    rule: str, node: Daemon, chain: ToyChain
-) -> None:
-    with pytest.raises(RpcFailure) as caught:
-        node.call("sendrawtransaction", BAD[rule](chain).hex())
-    assert rule in caught.value.message
-    assert_untouched(node, chain)
-
-
-@pytest.mark.parametrize("rule", BAD)
-def test_block_with_a_bad_transaction_is_refused_by_submitblock(
-    rule: str, node: Daemon, chain: ToyChain
-) -> None:
-    raw = block_with(chain, BAD[rule](chain))
-    try:
-        verdict = str(node.call("submitblock", raw.hex()))
+        return str(node.call("submitblock", raw.hex()))
     except RpcFailure as failure:
-        verdict = failure.message
-    assert rule in verdict
-    assert_untouched(node, chain)
+        return failure.message
+
+
+def good_block(stage: Stage) -> Block:
+    """An honest block, connected on our side: what was attacked, or one with a payment."""
+    original, stage.original = stage.original, None
+    chain = stage.chain
+    return chain.connect((original or chain.template([stage.honest()])).raw)
+
+
+# By JSON-RPC
+
+
+@pytest.mark.parametrize("name", TRANSACTIONS)
+def test_bad_transaction_is_refused_by_the_mempool(name: str, node: Daemon, stage: Stage) -> None:
+    attack = TRANSACTIONS[name]
+    with pytest.raises(RpcFailure) as caught:
+        node.call("sendrawtransaction", attack.build(stage).hex())
+    assert attack.rule in caught.value.message
+    assert_untouched(node, stage.chain)
+    assert node.call("testmempoolaccept", [stage.honest().raw.hex()])[0]["allowed"]
+
+
+@pytest.mark.parametrize("name", TRANSACTIONS)
+def test_block_with_a_bad_transaction_is_refused_by_submitblock(
+    name: str, node: Daemon, stage: Stage
+) -> None:
+    attack = TRANSACTIONS[name]
+    raw = block_with(stage, attack.build(stage))
+    assert (attack.rule_in_block or attack.rule) in verdict_of(node, raw)
+    assert_untouched(node, stage.chain)
+    feed(node, [good_block(stage)])
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_bad_block_is_refused_by_submitblock(name: str, node: Daemon, stage: Stage) -> None:
+    attack = BLOCKS[name]
+    assert attack.rule in verdict_of(node, attack.build(stage))
+    assert_untouched(node, stage.chain)
+    feed(node, [good_block(stage)])
+
+
+# By a peer
 
 
 @asynccontextmanager
-async def bad_peer(node: Daemon, chain: ToyChain) -> AsyncIterator[RawPeer]:
+async def peer_of(node: Daemon, chain: ToyChain) -> AsyncIterator[RawPeer]:
     """A peer that has said hello."""
     tip = chain.tip
     async with raw_peer(Endpoint("127.0.0.1", node.p2p_port)) as peer:
         hello = Hello(
-            PROTOCOL_VERSION, 0, chain.chain_id, b"bad peer", chain.params.name, b"/bad/", 0,
+            PROTOCOL_VERSION, 0, chain.chain_id, b"any peer", chain.params.name, b"/any/", 0,
             tip.height, tip.hash, encode_work(tip.work),
         )  # fmt: skip
         await peer.send(hello)
@@ -197,46 +130,176 @@ async def heard(peer: RawPeer, kind: type) -> None:
         pass
 
 
+async def dealt_with(peer: RawPeer) -> list[Message]:
+    """What comes until what was sent so far was worked on: messages are, in their order."""
+    await peer.send(Ping(7))
+    found: list[Message] = []
+    while not isinstance(message := await peer.receive(), Pong):
+        found.append(message)
+    return found
+
+
 async def offer_tx(node: Daemon, chain: ToyChain, raw: bytes, ends: bool) -> str:
     """Announce a transaction, send it when asked; why the connection ended, or "" if it lives."""
-    async with bad_peer(node, chain) as peer:
+    async with peer_of(node, chain) as peer:
         await peer.send(Inv((hash_wtxid(raw),)))
         await heard(peer, GetTxs)
         await peer.send(Txs((raw,)))
-        return await farewell(peer, ends)
+        if ends:
+            return (await peer.ending())[1]
+        await dealt_with(peer)
+        return ""
 
 
-async def offer_block(node: Daemon, chain: ToyChain, raw: bytes) -> str:
-    async with bad_peer(node, chain) as peer:
+async def offer_block(node: Daemon, chain: ToyChain, raw: bytes, is_header_good: bool) -> str:
+    """Announce a block and send it when asked; why the connection ended."""
+    async with peer_of(node, chain) as peer:
         await peer.send(Announce((raw[3:83],)))
-        await heard(peer, GetBlocks)
-        await peer.send(BlockMessage(raw))
-        return await farewell(peer, ends=True)
-
-
-async def farewell(peer: RawPeer, ends: bool) -> str:
-    if ends:
+        if is_header_good:
+            await heard(peer, GetBlocks)
+            await peer.send(BlockMessage(raw))
         return (await peer.ending())[1]
-    # Messages are worked on in order: with the answer to this one, the last was dealt with.
-    await peer.send(Ping(7))
-    await heard(peer, Pong)
-    return ""
 
 
-@pytest.mark.parametrize("rule", BAD)
-def test_bad_transaction_of_a_peer_is_refused(rule: str, node: Daemon, chain: ToyChain) -> None:
-    feed(node, [chain.mine()])  # on another tip, what was refused before is asked for again
-    ends = rule not in BLAMELESS
-    said = asyncio.run(offer_tx(node, chain, BAD[rule](chain), ends))
+async def bring_block(node: Daemon, chain: ToyChain, block: Block) -> None:
+    """What an honest peer does with a new block."""
+    async with peer_of(node, chain) as peer:
+        await peer.send(Announce((block.header.raw,)))
+        await heard(peer, GetBlocks)
+        await peer.send(BlockMessage(block.raw))
+        await asyncio.to_thread(wait_for, lambda: node.tip == block.header.hash[::-1].hex(), "tip")
+
+
+@pytest.mark.parametrize("name", TRANSACTIONS)
+def test_bad_transaction_of_a_peer_is_refused(name: str, node: Daemon, stage: Stage) -> None:
+    attack, chain = TRANSACTIONS[name], stage.chain
+    feed(node, [good_block(stage)])  # on another tip, what was refused before is asked for again
+    ends = not attack.is_blameless
+    said = asyncio.run(offer_tx(node, chain, attack.build(stage), ends))
     assert said == ("misbehaving" if ends else "")
     assert_untouched(node, chain)
+    honest = stage.honest()
+    assert asyncio.run(offer_tx(node, chain, honest.raw, False)) == ""
+    assert node.call("getrawmempool") == [honest.txid[::-1].hex()]
+    feed(node, [chain.mine([honest])])
 
 
-@pytest.mark.parametrize("rule", BAD)
+@pytest.mark.parametrize("name", TRANSACTIONS)
 def test_block_with_a_bad_transaction_of_a_peer_is_refused(
-    rule: str, node: Daemon, chain: ToyChain
+    name: str, node: Daemon, stage: Stage
 ) -> None:
-    raw = block_with(chain, BAD[rule](chain))
-    assert asyncio.run(offer_block(node, chain, raw)) == "misbehaving"
+    chain = stage.chain
+    raw = block_with(stage, TRANSACTIONS[name].build(stage))
+    assert asyncio.run(offer_block(node, chain, raw, True)) == "misbehaving"
     wait_for(lambda: node.tip == chain.tip.hash[::-1].hex(), "the tip is as it was")
     assert_untouched(node, chain)
+    asyncio.run(bring_block(node, chain, good_block(stage)))
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_bad_block_of_a_peer_is_refused(name: str, node: Daemon, stage: Stage) -> None:
+    attack, chain = BLOCKS[name], stage.chain
+    raw = attack.build(stage)
+    is_header_good = not attack.rule.startswith("header-")
+    assert asyncio.run(offer_block(node, chain, raw, is_header_good)) == "misbehaving"
+    wait_for(lambda: node.tip == chain.tip.hash[::-1].hex(), "the tip is as it was")
+    assert_untouched(node, chain)
+    asyncio.run(bring_block(node, chain, good_block(stage)))
+
+
+# Who is to blame, and what is remembered
+
+
+def test_a_bad_block_is_told_to_nobody_and_costs_its_sender_alone(
+    node: Daemon, stage: Stage
+) -> None:
+    chain = stage.chain
+
+    async def scenario() -> None:
+        async with peer_of(node, chain) as witness:
+            bad = BLOCKS["a unit more than the subsidy"].build(stage)
+            assert await offer_block(node, chain, bad, True) == "misbehaving"
+            assert not [m for m in await dealt_with(witness) if isinstance(m, Announce)]
+            good = good_block(stage)
+            await bring_block(node, chain, good)
+            assert Announce((good.header.raw,)) in await dealt_with(witness)
+
+    asyncio.run(scenario())
+
+
+def test_what_builds_on_a_bad_block_is_refused_on_every_way(node: Daemon, stage: Stage) -> None:
+    chain = stage.chain
+    bad = chain.template(reward=chain.params.subsidy + 1)
+    child = child_of(bad, chain.template())
+    assert "coinbase-amount" in verdict_of(node, bad.raw)
+    assert verdict_of(node, bad.raw) == "duplicate-invalid"
+    assert "header-parent-invalid" in verdict_of(node, child.raw)
+    for block in (bad, child):
+        assert asyncio.run(offer_block(node, chain, block.raw, False)) == "misbehaving"
+    assert_untouched(node, chain)
+
+
+def test_a_bad_witness_bars_neither_the_good_one_nor_its_block(node: Daemon, stage: Stage) -> None:
+    chain, good = stage.chain, stage.honest()
+    bad = forged(good)
+    assert bad.txid == good.txid
+    assert asyncio.run(offer_tx(node, chain, bad.raw, True)) == "misbehaving"
+    assert asyncio.run(offer_tx(node, chain, good.raw, False)) == ""
+    assert node.call("getrawmempool") == [good.txid[::-1].hex()]
+    spoilt = chain.template([bad])
+    assert "bad-signature" in verdict_of(node, spoilt.raw)
+    assert asyncio.run(offer_block(node, chain, chain.template([bad]).raw, True)) == "misbehaving"
+    assert node.call("getrawmempool") == [good.txid[::-1].hex()]
+    feed(node, [chain.mine([good])])
+    assert_untouched(node, chain)
+
+
+# What is not valid yet
+
+SOON_S = 3
+NEARLY_NOW = """
+name = "soon"
+hrp = "soon"
+ticker = "SOON"
+genesis_time = 1700000000
+interval_s = 30
+spacing_s = 0
+future_s = 1
+subsidy = 500_000_000
+pow_limit_bits = 0x207fffff
+retarget = false
+"""
+
+
+@pytest.fixture
+def soon(tmp_path: Path) -> Iterator[tuple[Daemon, ToyChain]]:
+    """A node that takes blocks of which the time is at most a second ahead of its clock."""
+    network = tmp_path / "soon.toml"
+    network.write_text(NEARLY_NOW)
+    daemon = Daemon(tmp_path / "node", network=str(network))
+    with running(daemon):
+        yield daemon, ToyChain(load_params(str(network)))
+
+
+def test_a_block_ahead_of_the_clock_blames_nobody_and_becomes_valid(
+    soon: tuple[Daemon, ToyChain],
+) -> None:
+    node, chain = soon
+    early = chain.template(time=int(time.time()) + SOON_S)
+
+    async def scenario() -> None:
+        async with peer_of(node, chain) as peer:
+            await peer.send(Announce((early.header.raw,)))
+            await dealt_with(peer)
+            assert "header-time-too-new" in verdict_of(node, early.raw)
+            assert node.call("getblockcount") == 0
+            # Nobody is cut off for a clock that is ahead, and the block is not bad for ever.
+            await dealt_with(peer)
+            assert [one["banscore"] for one in node.call("getpeerinfo")] == [0]
+            await asyncio.to_thread(
+                wait_for, lambda: verdict_of(node, early.raw) in ("None", "duplicate"), "its time"
+            )
+            await dealt_with(peer)
+
+    asyncio.run(scenario())
+    assert node.tip == early.header.hash[::-1].hex()
