@@ -76,7 +76,8 @@ and so is a `Host` that is neither an IP address nor `localhost` nor a name of `
 | requests at once | {_LIMITS.calls} (503) |
 | connections | {_LIMITS.connections}; each closed after {_LIMITS.idle_s:.0f} s of rest |
 | credentials | {CREDENTIALS_LENGTH_MAX:,} characters |
-| wrong passwords | {_LIMITS.failures_waiting} at once (429); answered after {_LIMITS.failure_delay_s} s |
+| wrong passwords at once | {_LIMITS.failures_waiting} (429) |
+| of one address | {_LIMITS.failures_waiting_per_address} (429); answered after {_LIMITS.failure_delay_s} s |
 
 ## Errors
 

@@ -25,3 +25,5 @@ class Limits(msgspec.Struct, frozen=True):
     """Time before a wrong password is answered."""
     failures_waiting: int = 32
     """Wrong passwords whose answer is delayed at once; more are answered 429 at once."""
+    failures_waiting_per_address: int = 8
+    """Of those, from one address: nobody takes the place of others who mistype."""

@@ -13,6 +13,7 @@ import asyncio
 import ipaddress
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import lru_cache
@@ -81,7 +82,8 @@ class RpcServer:
         self._listener: asyncio.Server | None = None
         self._looking: asyncio.TimerHandle | None = None
         self._desk = Desk(dispatcher, self._limits, clock, self._long_way)
-        self._failures_waiting = 0
+        self._failures_waiting: Counter[str] = Counter()
+        """Wrong passwords whose answer waits, by address."""
         self._failures = 0
         self.port = 0
 
@@ -212,13 +214,19 @@ class RpcServer:
                 "wrong RPC user or password from %s (%d so far)", request.remote, self._failures
             )
         challenge = {"WWW-Authenticate": 'Basic realm="tael"'}
-        if self._failures_waiting >= self._limits.failures_waiting:
+        waiting, address = self._failures_waiting, str(request.remote)
+        if (
+            waiting.total() >= self._limits.failures_waiting
+            or waiting[address] >= self._limits.failures_waiting_per_address
+        ):
             raise _Refused(429, "too many wrong passwords")
-        self._failures_waiting += 1
+        waiting[address] += 1
         try:
             await asyncio.sleep(self._limits.failure_delay_s)
         finally:
-            self._failures_waiting -= 1
+            waiting[address] -= 1
+            if not waiting[address]:
+                del waiting[address]  # or every address that ever failed would be kept
         raise _Refused(401, "wrong user or password", **challenge)
 
     async def _read(self, request: web.BaseRequest) -> bytes:

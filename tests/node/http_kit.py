@@ -7,7 +7,7 @@ import base64
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import uvloop
@@ -111,7 +111,10 @@ class Client:
             return True
 
 
-Connect = Callable[[], Awaitable[Client]]
+class Connect(Protocol):
+    """Opens a connection, from an address of this machine."""
+
+    def __call__(self, source: str = "127.0.0.1") -> Awaitable[Client]: ...
 
 
 def serve(
@@ -126,8 +129,11 @@ def serve(
         await server.start()
         opened: list[Client] = []
 
-        async def connect() -> Client:
-            client = Client(*await asyncio.open_connection("127.0.0.1", server.port))
+        async def connect(source: str = "127.0.0.1") -> Client:
+            streams = await asyncio.open_connection(
+                "127.0.0.1", server.port, local_addr=(source, 0)
+            )
+            client = Client(*streams)
             opened.append(client)
             return client
 

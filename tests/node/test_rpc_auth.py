@@ -49,6 +49,21 @@ def test_anything_else_gives_nobody(header: str | None) -> None:
     assert USERS.check(header) is None
 
 
+def test_credentials_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[int, int]] = []
+    compare_digest = hmac.compare_digest
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((len(one), len(other)))
+        return compare_digest(one, other)
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    for name, password in (("alice", "c"), ("alice", "correct horse"), ("nobody", "x"), ("", "")):
+        USERS.check(basic(name, password))
+    # Hashes of one length, also where there is no such user.
+    assert compared == [(32, 32)] * 4
+
+
 def test_a_line_of_the_configuration_says_the_same_as_the_user() -> None:
     for user in (ADMIN, READER):
         assert parse_user(user_line(user)) == user

@@ -177,6 +177,33 @@ def test_bad_logins_do_not_delay_good_calls() -> None:
     serve(scenario)
 
 
+def test_one_address_that_guesses_leaves_room_for_another_that_mistypes() -> None:
+    async def mistype(connect: Connect, source: str) -> int:
+        client = await connect(source)
+        return (await client.send(Authorization=None))[0]
+
+    async def scenario(connect: Connect) -> None:
+        guessing = [asyncio.create_task(mistype(connect, "127.0.0.2")) for _ in range(30)]
+        others = [asyncio.create_task(mistype(connect, "127.0.0.3")) for _ in range(2)]
+        statuses = await asyncio.gather(*guessing)
+        assert (statuses.count(401), statuses.count(429)) == (4, 26)
+        assert await asyncio.gather(*others) == [401, 401]
+
+    serve(scenario, Limits(failures_waiting=8, failures_waiting_per_address=4))
+
+
+def test_wrong_passwords_from_many_addresses_are_bounded_together() -> None:
+    async def mistype(connect: Connect, source: str) -> int:
+        return (await (await connect(source)).send(Authorization=None))[0]
+
+    async def scenario(connect: Connect) -> None:
+        statuses = await asyncio.gather(*[mistype(connect, f"127.0.1.{n}") for n in range(1, 9)])
+        assert (statuses.count(401), statuses.count(429)) == (3, 5)
+        assert await mistype(connect, "127.0.1.9") == 401
+
+    serve(scenario, Limits(failures_waiting=3))
+
+
 def test_many_bad_logins_write_few_lines(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario(connect: Connect) -> None:
         for _ in range(200):
