@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import sys
 import time
 
@@ -15,6 +16,8 @@ from wallet.cli.main import tael
 
 def main() -> None:
     """Run the command that the arguments name, and exit with its code."""
+    # A crash would leave keys and words in a file that others read and send around.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     env = Environment(
         now=lambda: int(time.time()),
         entropy=os.urandom,
