@@ -185,6 +185,48 @@ def test_kill_while_saving_leaves_a_whole_file(tmp_path: Path, delay: float) -> 
         assert len(reads(backup)) == 160_000
 
 
+_KILLED = """
+import os, random, signal, sys
+from pathlib import Path
+from wallet.keystore import open_keystore
+keystore, _ = open_keystore(Path(sys.argv[1]), "open sesame", random.Random().randbytes)
+left = int(sys.argv[2])
+
+def counted(call):
+    def kill_or_call(*given, **named):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call(*given, **named)
+    return kill_or_call
+
+for name in ("open", "fchmod", "fsync", "replace", "close"):
+    setattr(os, name, counted(getattr(os, name)))
+keystore.save(b"new" * 5_000)
+"""
+
+
+def test_kill_before_each_step_of_saving_leaves_the_old_file_or_the_new(tmp_path: Path) -> None:
+    path, seen = tmp_path / "w", set()
+    for step in range(40):
+        for left in tmp_path.iterdir():
+            left.unlink()
+        make(path)
+        root = Path(__file__).parent.parent.parent
+        ended = subprocess.run(
+            [sys.executable, "-c", _KILLED, str(path), str(step)], cwd=root, check=False
+        )
+        assert ended.returncode in (0, -signal.SIGKILL)
+        seen.add(reads(path))
+        backup = path.with_name("w.bak")
+        assert not backup.exists() or reads(backup) == PAYLOAD
+        if ended.returncode == 0:
+            break
+    assert step > 10
+    assert seen == {PAYLOAD, b"new" * 5_000}
+
+
 def test_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keystore = make(tmp_path / "w")
 
