@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from node.app import VERSION, Node
 from node.config import (
     CONFIG_NAME,
     LOG_LEVELS,
+    TLS_MODES,
     ConfigError,
     Settings,
     data_directory,
@@ -27,6 +29,7 @@ from node.config import (
     read_toml,
     settle,
 )
+from node.identity import show_certificate
 from node.system import System
 
 log = logging.getLogger("node")
@@ -39,10 +42,12 @@ Examples
   taeld --network regtest --datadir two --rpc 127.0.0.1:29941 --p2p 127.0.0.1:29942 \\
         --connect 127.0.0.1:29932
       A second node beside the first.
+  taeld --connect node.example:9932#6f0c...
+      Only if it shows the certificate of that fingerprint; its `taeld --certificate` tells it.
   taeld --network campus.toml
       A currency of your own; docs/example-currency.toml explains the entries.
 \b
-Every option but --config, --version and --help can stand in the TOML file under the same
+Every option but --config, --certificate, --version and --help can stand in the TOML file under the same
 name, without the hyphens before it: mine-to = "tael1...". What is typed counts more.
 The wallet is another program: `tael --help`.
 """
@@ -70,8 +75,21 @@ def _options(function: Any) -> Any:
                 "9932, test 19932, regtest 29932, others 39932]",
             ),
             click.option(
-                "--connect", multiple=True, metavar="HOST:PORT",
-                help="A node to stay connected to. May be given again.",
+                "--connect", multiple=True, metavar="HOST:PORT[#FINGERPRINT]",
+                help="A node to stay connected to, perhaps only with the certificate of that "
+                "fingerprint. May be given again.",
+            ),
+            click.option(
+                "--p2p-tls", type=click.Choice(TLS_MODES),
+                help="Encrypt between nodes: on, where both can; required, or not at all. [on]",
+            ),
+            click.option(
+                "--members", metavar="FILE",
+                help="Certificates (PEM) of the only nodes to speak with; implies required.",
+            ),
+            click.option(
+                "--certificate", is_flag=True, default=None,
+                help="Show this node's certificate and its fingerprint, and end.",
             ),
             click.option("--listen/--no-listen", default=None, help="Accept other nodes. [yes]"),
             click.option("--mine-to", metavar="ADDRESS", help="Mine, and be paid here."),
@@ -129,9 +147,14 @@ def main(config_file: str | None, **given: Any) -> None:
     With no option it joins the network `main`. Stop it with Ctrl-C, or `stop` over JSON-RPC.
     """
     options = {key: value for key, value in given.items() if value not in (None, ())}
+    shows_certificate = options.pop("certificate", False)
     try:
         settings = _settings(config_file, options)
-    except ConfigError as error:
+        if shows_certificate:
+            found = show_certificate(settings.datadir, int(time.time()))
+            click.echo(f"# fingerprint {found.fingerprint.hex()}\n{found.pem.decode()}", nl=False)
+            return
+    except (StorageError, ConfigError) as error:
         _exit(str(error))
     logs.set_up(settings.config.log_level, settings.config.log_json)
     try:

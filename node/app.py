@@ -19,6 +19,7 @@ from node.blockfiles import RecordFiles
 from node.config import PORTS, PRIVATE_PORTS, ConfigError, Settings
 from node.datadir import DataDirectory, SmallFile
 from node.events import EventBus, TipChanged
+from node.identity import load_tls
 from node.keeper import TemplateKeeper
 from node.ledger import Ledger
 from node.machine import Machine, RpcServer
@@ -139,6 +140,7 @@ class Node:
         log.info("tael %s, network %s", VERSION, params.name.decode())
         self.directory = DataDirectory(settings.datadir, self.machine.disk)
         self._closers.append(self._close_directory)
+        self.tls = load_tls(settings, self.directory, self.machine.clock.now())
         await self._start_rpc()
         self.store = self._open_store()
         self._closers.append(self._close_store)
@@ -207,7 +209,7 @@ class Node:
         )
         machine = self.machine
         self.network = Hub(
-            ledger, machine.make_transport(config), config, machine.clock, machine.rng,
+            ledger, machine.make_transport(config, self.tls), config, machine.clock, machine.rng,
             SmallFile(self.directory, PEERS_FILE), self._fail,
         )  # fmt: skip
         await _listen("p2p", settings.p2p, self.network.start())
@@ -216,6 +218,8 @@ class Node:
         self._closers.append(_later(end))
         if self.network.local_address is not None:
             log.info("peers at %s", self.network.local_address)
+        if self.tls is not None:
+            log.info("certificate %s", self.tls.certificate.fingerprint.hex())
 
     def _start_mining(self) -> None:
         settings, ledger = self.settings, self.ledger
@@ -259,7 +263,7 @@ class Node:
         assert self._rpc is not None
         self._rpc.dispatcher.node = ports.Node(
             ledger=ledger,
-            network=Peering(self.network),
+            network=Peering(self.network, self.tls),
             templates=templates,
             extranonces=extranonces,
             clock=self.machine.clock.time,

@@ -15,6 +15,7 @@ from consensus.address import AddressError, decode_address
 from consensus.hashes import LockHash
 from consensus.params import NETWORKS, Params, ParamsError, params_from_mapping
 from p2p.ports import Endpoint
+from p2p.tls import TlsError, parse_fingerprint
 
 HOME = Path("~/.tael")
 CONFIG_NAME = "taeld.toml"
@@ -45,6 +46,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     p2p: str = ""
     connect: tuple[str, ...] = ()
     listen: bool = True
+    p2p_tls: str = "on"
+    members: str = ""
     mine_to: str = ""
     mine_processes: int = 1
     mine_interval: int = 1
@@ -67,6 +70,7 @@ _BOUNDS: Mapping[str, tuple[int, int]] = {
     "min_fee_rate": (0, 10**12),
     "verify_processes": (-1, 256),
 }
+TLS_MODES = ("off", "on", "required")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -80,6 +84,9 @@ class Settings(msgspec.Struct, frozen=True):
     p2p: Endpoint | None
     connect: tuple[Endpoint, ...]
     mine_to: LockHash | None
+    pins: Mapping[Endpoint, bytes] = {}
+    """Fingerprints of the certificates that some of `connect` must show."""
+    members: Path | None = None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -170,7 +177,19 @@ def merge(file: Mapping[str, Any], options: Mapping[str, Any]) -> Config:
             raise ConfigError(f"{name.replace('_', '-')} must be from {low} to {high}")
     if config.log_level not in LOG_LEVELS:
         raise ConfigError(f"log-level must be one of {', '.join(LOG_LEVELS)}")
+    if config.p2p_tls not in TLS_MODES:
+        raise ConfigError(f"p2p-tls must be one of {', '.join(TLS_MODES)}")
     return config
+
+
+def _pinned(text: str, default_port: int) -> tuple[Endpoint, bytes | None]:
+    """`HOST:PORT` or `HOST:PORT#FINGERPRINT`. Raises: ConfigError."""
+    place, mark, fingerprint = text.partition("#")
+    endpoint = parse_endpoint("connect", place, default_port)
+    try:
+        return endpoint, parse_fingerprint(fingerprint) if mark else None
+    except TlsError as error:
+        raise ConfigError(f"connect {text[:120]!r}: {error}") from None
 
 
 def settle(config: Config) -> Settings:
@@ -184,6 +203,10 @@ def settle(config: Config) -> Settings:
             mine_to = decode_address(params.hrp.decode(), config.mine_to)
         except AddressError as error:
             raise ConfigError(f"mine-to: {error}") from None
+    connect = dict(_pinned(text, p2p_port) for text in config.connect)
+    pins = {endpoint: pin for endpoint, pin in connect.items() if pin is not None}
+    if config.p2p_tls == "off" and (pins or config.members):
+        raise ConfigError("p2p-tls: off leaves nothing to check members and fingerprints by")
     # Peers are strangers: only who says so listens beyond this machine.
     p2p = parse_endpoint("p2p", config.p2p or "127.0.0.1", p2p_port)
     return Settings(
@@ -192,6 +215,8 @@ def settle(config: Config) -> Settings:
         datadir=data_directory(config.datadir, params),
         rpc=parse_endpoint("rpc", config.rpc or "127.0.0.1", rpc_port),
         p2p=p2p if config.listen else None,
-        connect=tuple(parse_endpoint("connect", text, p2p_port) for text in config.connect),
+        connect=tuple(connect),
+        pins=pins,
+        members=_path("members", config.members) if config.members else None,
         mine_to=mine_to,
     )

@@ -8,6 +8,7 @@
 | `state/`        | LevelDB: coins, indexes, headers                        |
 | `mempool.dat`   | what waited when the node stopped                       |
 | `peers.dat`     | addresses of other nodes                                |
+| `peer.pem`      | key and certificate by which peers know this node       |
 | `.cookie`       | the password of the running node, for local programs    |
 """
 

@@ -18,6 +18,7 @@ from node.rpc.dispatch import Dispatcher
 from node.verify import Verifier
 from p2p.config import NetworkConfig
 from p2p.ports import Clock, RandomSource, Transport
+from p2p.tls import Tls
 
 
 class RpcServer(Protocol):
@@ -71,7 +72,8 @@ class Machine(Protocol):
     def make_verifier(self, processes: int) -> Verifier:
         """`processes`: how many check signatures; −1 leaves that to the machine."""
 
-    def make_transport(self, config: NetworkConfig) -> Transport: ...
+    def make_transport(self, config: NetworkConfig, tls: Tls | None) -> Transport:
+        """Without `tls` everything is plain."""
 
     def make_rpc_server(
         self, dispatcher: Dispatcher[Any], users: Iterable[User], hosts: Iterable[str]

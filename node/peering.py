@@ -9,6 +9,7 @@ from node.rpc.ports import PeerInfo, Totals
 from p2p import peer
 from p2p.hub import Hub
 from p2p.ports import Endpoint
+from p2p.tls import Tls
 
 
 def listen_to_ledger(bus: EventBus, hub: Hub) -> Callable[[], None]:
@@ -33,8 +34,13 @@ def listen_to_ledger(bus: EventBus, hub: Hub) -> Callable[[], None]:
 class Peering:
     """What the RPC methods ask of the network."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, tls: Tls | None = None) -> None:
         self._hub = hub
+        self._tls = tls
+
+    @property
+    def certificate(self) -> str:
+        return self._tls.certificate.fingerprint.hex() if self._tls else ""
 
     def peers(self) -> Sequence[PeerInfo]:
         return [_shown(found) for found in self._hub.peers()]

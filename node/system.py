@@ -20,6 +20,7 @@ from node.rpc.server import RpcServer
 from node.verify import Verifier
 from p2p.config import NetworkConfig
 from p2p.network import WebSocketTransport
+from p2p.tls import Tls
 
 
 class SystemClock:
@@ -68,8 +69,8 @@ class System:
     def make_verifier(self, processes: int) -> Verifier:
         return Verifier((os.cpu_count() or 1) - 1 if processes < 0 else processes)
 
-    def make_transport(self, config: NetworkConfig) -> WebSocketTransport:
-        return WebSocketTransport(config, self.clock)
+    def make_transport(self, config: NetworkConfig, tls: Tls | None) -> WebSocketTransport:
+        return WebSocketTransport(config, self.clock, tls)
 
     def make_rpc_server(
         self, dispatcher: Dispatcher[Any], users: Iterable[User], hosts: Iterable[str]

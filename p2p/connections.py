@@ -130,7 +130,10 @@ class Connections:
         except (OSError, TimeoutError) as error:
             log.debug("cannot connect to %s: %s", endpoint, error)
             if kind is ConnectionType.MANUAL and self.dialer.is_first_failure(endpoint):
-                log.warning("peer %s cannot be reached; trying again from time to time", endpoint)
+                why = str(error) or "no answer in time"
+                log.warning(
+                    "peer %s cannot be reached; trying again now and then: %s", endpoint, why
+                )
             now = self._clock.now()
             self.dialer.on_ended(endpoint, kind, None, self._clock.monotonic(), now)
             return

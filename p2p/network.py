@@ -21,8 +21,11 @@ from consensus.errors import DecodeError, Rule
 from p2p.bounded import TokenBucket
 from p2p.config import NetworkConfig
 from p2p.hub import Hub
+from p2p.listener import Listener
 from p2p.messages import FRAME_BYTES_MAX, is_printable
+from p2p.peer import Reason
 from p2p.ports import Accept, AddressStore, Clock, Endpoint, NodePort, RandomSource, Wire
+from p2p.tls import Tls
 
 CLOSE_CODE = 4000
 CLOSE_TIMEOUT_S = 2.0
@@ -122,57 +125,37 @@ def _endpoint(name: Any) -> Endpoint:
 
 
 class _Server(web.Server):
-    """Cuts connections that do not become WebSockets in time, the oldest first if there are many.
-
-    aiohttp itself keeps a silent connection, or one that sends half a header, for minutes.
-    """
+    """Tells when a connection has ended."""
 
     def __init__(
         self,
         handler: Callable[[web.BaseRequest], Any],
-        handshake_s: float,
-        handshaking_max: int,
+        on_lost: Callable[[web.RequestHandler], None],
     ) -> None:
         super().__init__(
             handler, access_log=None, max_line_size=HTTP_LINE_BYTES_MAX,
             max_field_size=HTTP_LINE_BYTES_MAX,
         )  # fmt: skip
-        self._handshake_s = handshake_s
-        self._handshaking_max = handshaking_max
-        self._pending: dict[web.RequestHandler, tuple[asyncio.Transport, asyncio.TimerHandle]] = {}
-
-    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        super().connection_made(handler, transport)
-        if len(self._pending) >= self._handshaking_max:
-            oldest = next(iter(self._pending))
-            stale, _ = self._pending[oldest]
-            self.settle(oldest)
-            stale.abort()
-        timer = asyncio.get_running_loop().call_later(self._handshake_s, transport.abort)
-        self._pending[handler] = transport, timer
+        self._on_lost = on_lost
 
     def connection_lost(
         self, handler: web.RequestHandler, exc: BaseException | None = None
     ) -> None:
         super().connection_lost(handler, exc)
-        self.settle(handler)
-
-    def settle(self, handler: web.RequestHandler) -> None:
-        """The connection became a WebSocket, or ended."""
-        pending = self._pending.pop(handler, None)
-        if pending is not None:
-            pending[1].cancel()
+        self._on_lost(handler)
 
 
 class WebSocketTransport:
     """Accepts and opens WebSocket connections."""
 
-    def __init__(self, config: NetworkConfig, clock: Clock) -> None:
+    def __init__(self, config: NetworkConfig, clock: Clock, tls: Tls | None = None) -> None:
+        """Without `tls` everything is plain."""
         self._config = config
         self._clock = clock
+        self._tls = tls
         self._client: aiohttp.ClientSession | None = None
         self._server: _Server | None = None
-        self._listener: asyncio.Server | None = None
+        self._listener: Listener | None = None
 
     async def listen(self, endpoint: Endpoint, accept: Accept) -> Endpoint:
         config = self._config
@@ -183,6 +166,9 @@ class WebSocketTransport:
                 return _refuse(403)
             if request.method != hdrs.METH_GET or request.path != "/":
                 return _refuse(404)
+            encrypted = request.get_extra_info("ssl_object")
+            if self._tls is not None and self._tls.refusal(encrypted):
+                return _refuse(403)
             ws: web.WebSocketResponse = web.WebSocketResponse(
                 compress=False, max_msg_size=FRAME_BYTES_MAX, autoping=False,
                 timeout=CLOSE_TIMEOUT_S,
@@ -190,34 +176,67 @@ class WebSocketTransport:
             if not ws.can_prepare(request):
                 return _refuse(400)
             await ws.prepare(request)
-            server.settle(request.protocol)
+            listener.settle(request.protocol)
             await accept(WebSocketWire(ws, self._clock))
             return ws
 
-        server = self._server = _Server(handle, config.handshake_s, config.handshaking_max)
-        loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(server, endpoint.host, endpoint.port)
-        return _endpoint(self._listener.sockets[0].getsockname())
+        server = self._server = _Server(handle, lambda handler: listener.settle(handler))
+        listener = self._listener = Listener(
+            server, self._tls, config.handshake_s, config.handshaking_max
+        )
+        return _endpoint(await listener.start(endpoint))
 
     async def dial(self, endpoint: Endpoint) -> Wire:
+        tls = self._tls
+        if tls is None:
+            return await self._dial(endpoint, None)
+        try:
+            return await self._dial(endpoint, tls)
+        except ConnectionError as error:
+            if tls.must_encrypt(endpoint) or not _is_no_tls(error.__cause__):
+                raise
+        return await self._dial(endpoint, None)
+
+    async def _dial(self, endpoint: Endpoint, tls: Tls | None) -> Wire:
         if self._client is None:
             self._client = _make_client()
         try:
             ws = await self._client.ws_connect(
-                f"ws://{endpoint}/", compress=0, max_msg_size=FRAME_BYTES_MAX, autoping=False,
+                f"{'wss' if tls else 'ws'}://{endpoint}/", compress=0,
+                max_msg_size=FRAME_BYTES_MAX, autoping=False, ssl=tls.client if tls else True,
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
             )  # fmt: skip
         except (aiohttp.ClientError, ValueError) as error:
-            raise ConnectionError(str(error)) from None
-        return WebSocketWire(ws, self._clock)
+            raise ConnectionError(_why(error)) from error
+        wire = WebSocketWire(ws, self._clock)
+        refusal = "" if tls is None else tls.refusal(ws.get_extra_info("ssl_object"), endpoint)
+        if refusal:
+            await wire.close(Reason.REQUESTED)
+            raise ConnectionError(refusal)
+        return wire
 
     async def close(self) -> None:
         if self._listener is not None:
-            self._listener.close()
+            await self._listener.close()
         if self._server is not None:
             await self._server.shutdown(CLOSE_TIMEOUT_S)
         if self._client is not None:
             await self._client.close()
+
+
+def _is_no_tls(error: BaseException | None) -> bool:
+    """Whether somebody answered a dial, but not with TLS."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return isinstance(error, aiohttp.ClientSSLError) or isinstance(
+            error.os_error, ConnectionResetError | ConnectionAbortedError
+        )
+    return False
+
+
+def _why(error: aiohttp.ClientError | ValueError) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return "its certificate is not among the members"
+    return str(error)
 
 
 def _refuse(status: int) -> web.Response:
@@ -254,7 +273,8 @@ class Network(Hub):
         rng: RandomSource,
         store: AddressStore,
         on_failure: Callable[[BaseException], None],
+        tls: Tls | None = None,
     ) -> None:
         """`on_failure` is told of an error after which the node should stop."""
-        transport = WebSocketTransport(config, clock)
+        transport = WebSocketTransport(config, clock, tls)
         super().__init__(node, transport, config, clock, rng, store, on_failure)

@@ -69,7 +69,7 @@ def getnetworkinfo(node: Node) -> Json:
     """Versions, connections, fees for relay, and where this node listens.
 
     `version` is that of the Bitcoin Core whose answers these resemble; that of this program is in
-    `subversion`.
+    `subversion`. `certificate` is the fingerprint by which peers can pin this node.
     """
     peers: Sequence[PeerInfo] = node.network.peers()
     inbound = sum(peer.inbound for peer in peers)
@@ -92,6 +92,7 @@ def getnetworkinfo(node: Node) -> Json:
         "localaddresses": [
             {"address": host, "port": port, "score": 1} for host, port in node.network.listening()
         ],
+        "certificate": node.network.certificate,
         "warnings": "",
     }
 

@@ -61,6 +61,10 @@ class Totals(NamedTuple):
 class NetworkPort(Protocol):
     """The peers."""
 
+    @property
+    def certificate(self) -> str:
+        """The fingerprint of this node's certificate, hex; empty without TLS."""
+
     def peers(self) -> Sequence[PeerInfo]: ...
 
     def totals(self) -> Totals: ...

@@ -84,7 +84,7 @@ class Host:
             lambda: self.write_s * self.rng.uniform(0.5, 2.0),
         )  # fmt: skip
         settings = Settings(
-            Config(network="simulated", reindex=self._must_reindex, verify_processes=0),
+            Config(network="simulated", reindex=self._must_reindex, verify_processes=0, p2p_tls="off"),
             self._params, Path(f"/n{self.number}"), Endpoint("127.0.0.1", 0), self.address,
             self._connect, None,
         )  # fmt: skip

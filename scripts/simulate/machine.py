@@ -11,6 +11,7 @@ from node.rpc.auth import User
 from node.rpc.dispatch import Dispatcher
 from node.verify import Verifier
 from p2p.config import NetworkConfig
+from p2p.tls import Tls
 from scripts.simulate.disk import VirtualDatabase, VirtualDisk
 from scripts.simulate.loop import Domain, Slow, VirtualLoop
 from scripts.simulate.network import VirtualNetwork, VirtualTransport
@@ -85,7 +86,8 @@ class VirtualMachine:
     def make_verifier(self, processes: int) -> Verifier:
         return Verifier(0)
 
-    def make_transport(self, config: NetworkConfig) -> VirtualTransport:
+    def make_transport(self, config: NetworkConfig, tls: Tls | None) -> VirtualTransport:
+        assert tls is None, "a simulated network is plain"
         return VirtualTransport(self._network, self._host, self._domain)
 
     def make_rpc_server(

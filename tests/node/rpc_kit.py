@@ -36,6 +36,8 @@ STARTED = 1_800_000_000.0
 class FakeNetwork:
     """Remembers what it was told."""
 
+    certificate = "ab" * 32
+
     def __init__(self) -> None:
         self.told: list[tuple[object, ...]] = []
         self.added: set[tuple[str, int]] = set()

@@ -21,6 +21,7 @@ from consensus.tx_rules import CheckedTx, check_spend, check_tx
 from p2p.config import NetworkConfig
 from p2p.network import Network
 from p2p.ports import Endpoint
+from p2p.tls import Tls
 from tests.support.chain import ToyChain, coins_made
 
 WAIT_S = 20.0
@@ -215,7 +216,10 @@ QUICK = NetworkConfig(
 
 
 def make_network(
-    node: ToyNode, config: NetworkConfig = QUICK, store: MemoryStore | None = None
+    node: ToyNode,
+    config: NetworkConfig = QUICK,
+    store: MemoryStore | None = None,
+    tls: Tls | None = None,
 ) -> Network:
     """A network over real sockets for `node`; an error of ours fails the test."""
 
@@ -224,7 +228,7 @@ def make_network(
 
     network = Network(
         node, config, clock=WallClock(), rng=random.Random(next(_SEEDS)), store=store or MemoryStore(),
-        on_failure=fail,
+        on_failure=fail, tls=tls,
     )  # fmt: skip
     node.network = network
     return network

@@ -1,0 +1,160 @@
+"""Accepts connections, plain and TLS at one port, and cuts those that take too long to begin.
+
+The first byte tells which it is: a TLS ClientHello begins with 0x16, a request of HTTP with a letter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+from p2p.ports import Endpoint
+from p2p.tls import Tls
+
+TLS_HANDSHAKE = b"\x16"
+BACKLOG = 100
+ACCEPT_RETRY_S = 0.5
+"""Pause after a connection could not be accepted, as when descriptors have run out."""
+
+log = logging.getLogger(__name__)
+
+
+class _Arrival:
+    """A connection that is not a WebSocket yet."""
+
+    def __init__(self, accepted: socket.socket) -> None:
+        self.socket = accepted
+        self.protocol: asyncio.BaseProtocol | None = None
+        self.transport: asyncio.BaseTransport | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    def cut(self) -> None:
+        if isinstance(self.transport, asyncio.WriteTransport):
+            self.transport.abort()
+        elif self.task is not None:
+            self.task.cancel()
+
+
+class Listener:
+    """One deadline covers the first byte, TLS and the upgrade to a WebSocket."""
+
+    def __init__(
+        self,
+        make_protocol: Callable[[], asyncio.BaseProtocol],
+        tls: Tls | None,
+        handshake_s: float,
+        handshaking_max: int,
+    ) -> None:
+        """Beyond `handshaking_max` connections that are not settled, the oldest is cut."""
+        self._make_protocol = make_protocol
+        self._tls = tls
+        self._handshake_s = handshake_s
+        self._handshaking_max = handshaking_max
+        self._sockets: list[socket.socket] = []
+        self._accepting: list[asyncio.Task[None]] = []
+        self._pending: dict[_Arrival, None] = {}
+
+    async def start(self, endpoint: Endpoint) -> tuple[str, int]:
+        """Listen; returns where. Raises: OSError."""
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(
+            endpoint.host or None, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        try:
+            for family, _, _, _, address in dict.fromkeys(found):
+                listening = socket.create_server(address, family=family, backlog=BACKLOG)
+                listening.setblocking(False)
+                self._sockets.append(listening)
+        except OSError:
+            self._close_sockets()
+            raise
+        self._accepting = [loop.create_task(self._accept(each)) for each in self._sockets]
+        host, port = self._sockets[0].getsockname()[:2]
+        return host, port
+
+    async def close(self) -> None:
+        """Listen no more, and cut what has not begun."""
+        tasks = [*self._accepting, *(each.task for each in self._pending if each.task is not None)]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        for arrival in tuple(self._pending):
+            arrival.cut()
+        self._close_sockets()
+
+    def _close_sockets(self) -> None:
+        while self._sockets:
+            self._sockets.pop().close()
+
+    def settle(self, protocol: asyncio.BaseProtocol) -> None:
+        """The connection became a WebSocket, or ended."""
+        for arrival in self._pending:
+            if arrival.protocol is protocol:
+                self._forget(arrival)
+                return
+
+    def _forget(self, arrival: _Arrival) -> None:
+        self._pending.pop(arrival, None)
+        if arrival.timer is not None:
+            arrival.timer.cancel()
+
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, _ = await loop.sock_accept(listening)
+            except OSError as error:
+                log.debug("cannot accept a connection: %s", error)
+                await asyncio.sleep(ACCEPT_RETRY_S)
+                continue
+            accepted.setblocking(False)
+            if len(self._pending) >= self._handshaking_max:
+                oldest = next(iter(self._pending))
+                self._forget(oldest)
+                oldest.cut()
+            arrival = _Arrival(accepted)
+            self._pending[arrival] = None
+            arrival.timer = loop.call_later(self._handshake_s, arrival.cut)
+            arrival.task = loop.create_task(self._begin(arrival))
+
+    async def _begin(self, arrival: _Arrival) -> None:
+        """Give the connection its protocol. Ends by itself or by `cut`."""
+        loop, tls = asyncio.get_running_loop(), self._tls
+
+        def make() -> asyncio.BaseProtocol:
+            arrival.protocol = self._make_protocol()
+            return arrival.protocol
+
+        try:
+            first = await _peek(arrival.socket)
+            is_tls = first == TLS_HANDSHAKE and tls is not None
+            if not first or (tls is not None and tls.is_required and not is_tls):
+                raise ConnectionError("not encrypted")
+            context = tls.server if is_tls and tls is not None else None
+            arrival.transport, _ = await loop.connect_accepted_socket(
+                make, arrival.socket, ssl=context
+            )
+        except (OSError, asyncio.CancelledError) as error:
+            log.debug("a connection did not begin: %s", error)
+            self._forget(arrival)
+            with suppress(OSError):
+                arrival.socket.close()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+
+
+async def _peek(accepted: socket.socket) -> bytes:
+    """The first byte, which stays where it is; nothing if the connection ends. Raises: OSError."""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(accepted.fileno(), readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(accepted.fileno())
+    return accepted.recv(1, socket.MSG_PEEK)

@@ -1,0 +1,86 @@
+"""Key, certificate and members file of a node: kept, guarded, and refused in one clear line."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from p2p.tls import make_identity
+from tests.node.test_taeld import NO_PORTS, complaint, taeld
+from tests.support.daemon import Daemon, running, wait_for
+
+
+def certificate(datadir: Path) -> str:
+    outcome = taeld("--network", "regtest", "--datadir", str(datadir), "--certificate")
+    assert outcome.returncode == 0, outcome.stderr
+    return outcome.stdout
+
+
+def test_a_certificate_is_made_once_and_only_its_owner_reads_the_key(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path / "node")
+    with running(daemon):
+        first = daemon.call("getnetworkinfo")["certificate"]
+        assert f"# fingerprint {first}\n" in certificate(tmp_path / "node")
+        path = tmp_path / "node" / "peer.pem"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert any(first in line for line in daemon.log)
+        daemon.stop()
+        daemon.start()
+        assert daemon.call("getnetworkinfo")["certificate"] == first
+
+
+@pytest.mark.parametrize("damage", ["garbled", "foreign key", "open"])
+def test_an_identity_that_cannot_be_used_is_kept_and_told(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "peer.pem"
+    key, mark, rest = make_identity().partition(b"-----BEGIN CERT")
+    other = make_identity().partition(b"-----BEGIN CERT")[0]
+    data = {"garbled": b"no", "foreign key": other + mark + rest}.get(damage, key + mark + rest)
+    path.write_bytes(data)
+    path.chmod(0o644 if damage == "open" else 0o600)
+    line = complaint(taeld("--network", "regtest", *NO_PORTS, "--datadir", str(tmp_path)))
+    assert str(path) in line
+    assert "remove it" in line
+    assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize("fault", ["absent", "empty", "bad entry", "open"])
+def test_a_members_file_that_cannot_be_used_is_told(tmp_path: Path, fault: str) -> None:
+    members = tmp_path / "members.pem"
+    text = certificate(tmp_path / "other")
+    if fault == "bad entry":
+        text += "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    if fault != "absent":
+        members.write_text("" if fault == "empty" else text)
+        members.chmod(0o666 if fault == "open" else 0o644)
+    line = complaint(
+        taeld(
+            "--network", "regtest", *NO_PORTS, "--datadir", str(tmp_path / "node"),
+            "--members", str(members),
+        )
+    )  # fmt: skip
+    assert str(members) in line
+    assert ("entry 2" in line) == (fault == "bad entry")
+
+
+def test_real_nodes_of_one_members_file_find_each_other(tmp_path: Path) -> None:
+    members = tmp_path / "members.pem"
+    members.write_text(certificate(tmp_path / "a") + certificate(tmp_path / "b"))
+    members.chmod(0o644)
+    a = Daemon(tmp_path / "a", "--members", str(members))
+    with running(a):
+        pin = a.call("getnetworkinfo")["certificate"]
+        b = Daemon(tmp_path / "b", "--members", str(members), "--connect", f"{a.p2p}#{pin}")
+        with running(b):
+            wait_for(lambda: a.call("getconnectioncount"), "they are connected")
+
+
+def test_real_node_refuses_a_peer_with_another_certificate_than_the_pinned(tmp_path: Path) -> None:
+    a = Daemon(tmp_path / "a")
+    with running(a):
+        b = Daemon(tmp_path / "b", "--connect", f"{a.p2p}#{'ab' * 32}")
+        with running(b):
+            wait_for(lambda: any("not the pinned" in line for line in b.log), "it is told")
+            assert b.call("getconnectioncount") == 0
+            assert not any("Traceback" in line for line in a.log + b.log)

@@ -1,0 +1,187 @@
+"""TLS between peers, over real sockets: what is on the wire, who is believed, who is not."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from p2p.network import Network
+from p2p.ports import Endpoint
+from p2p.tls import Certificate, Tls, decode_identity, make_identity
+from tests.support.p2p_node import QUICK, ToyNode, make_network, until
+from tests.support.raw_peer import RawSocket, raw_peer
+
+
+class Person:
+    """A node's identity, in a file."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self.path = directory / name
+        pem = make_identity()
+        self.path.write_bytes(pem)
+        self.certificate = decode_identity(pem, int(time.time()))
+
+    def tls(
+        self, members: Sequence[Person] = (), is_required: bool = False,
+        pins: dict[Endpoint, bytes] | None = None,
+    ) -> Tls:  # fmt: skip
+        known: list[Certificate] = [person.certificate for person in members]
+        return Tls(self.path, self.certificate, members=known, is_required=is_required, pins=pins)
+
+
+def place_of(network: Network) -> Endpoint:
+    assert network.local_address is not None
+    return network.local_address
+
+
+@asynccontextmanager
+async def listening(tls: Tls | None, handshake_s: float = 5.0) -> AsyncIterator[Network]:
+    config = msgspec.structs.replace(QUICK, handshake_s=handshake_s)
+    network = make_network(ToyNode(), config, tls=tls)
+    await network.start()
+    try:
+        yield network
+    finally:
+        await network.close()
+
+
+class Recorder:
+    """Passes bytes on between a dialling node and `target`, and keeps what was said first."""
+
+    def __init__(self, target: Endpoint) -> None:
+        self.sent = bytearray()
+        self._target = target
+
+    async def pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, onward = await asyncio.open_connection(*self._target)
+
+        async def pump(
+            source: asyncio.StreamReader, sink: asyncio.StreamWriter, keeps: bool
+        ) -> None:
+            while data := await source.read(65_536):
+                if keeps:
+                    self.sent += data
+                sink.write(data)
+            sink.close()
+
+        await asyncio.gather(
+            pump(reader, onward, True), pump(there, writer, False), return_exceptions=True
+        )
+
+
+def test_nodes_with_certificates_encrypt_by_default(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        a, b = Person(tmp_path, "a"), Person(tmp_path, "b")
+        async with listening(a.tls()) as server, listening(b.tls()) as client:
+            recorder = Recorder(place_of(server))
+            proxy = await asyncio.start_server(recorder.pass_on, "127.0.0.1", 0)
+            client.connect(*proxy.sockets[0].getsockname())
+            await until(lambda: bool(server.peers() and client.peers()))
+            assert recorder.sent[0] == 0x16
+            assert b"GET /" not in recorder.sent
+            assert b"regtest" not in recorder.sent
+            proxy.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_node_without_tls_is_spoken_to_in_plain_both_ways(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        modern = Person(tmp_path, "a").tls()
+        async with listening(modern) as one, listening(None) as other:
+            one.connect(*place_of(other))
+            await until(lambda: bool(one.peers() and other.peers()))
+            other.disconnect(other.peers()[0].id)
+            await until(lambda: not one.peers())
+            other.connect(*place_of(one))
+            await until(lambda: bool(one.peers() and other.peers()))
+
+    asyncio.run(scenario())
+
+
+def test_where_encryption_is_required_a_plain_peer_is_cut(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        tls = Person(tmp_path, "a").tls(is_required=True)
+        async with listening(tls) as server, RawSocket(place_of(server)) as peer:
+            peer.writer.write(b"GET / HTTP/1.1\r\n")
+            began = time.monotonic()
+            assert await peer.is_cut()
+            assert time.monotonic() - began < 4  # before any deadline
+
+    asyncio.run(scenario())
+
+
+def test_a_node_that_requires_encryption_does_not_fall_back_to_plain(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        tls = Person(tmp_path, "a").tls(is_required=True)
+        async with listening(tls) as client, listening(None) as plain:
+            client.add_node(*place_of(plain))
+            async with listening(Person(tmp_path, "b").tls()) as able:
+                client.add_node(*place_of(able))
+                await until(lambda: bool(client.peers()))
+                assert not plain.peers()
+
+    asyncio.run(scenario())
+
+
+async def ends_of_a_pin(server: Person, pinned: Person, client: Person) -> bool:
+    """Whether `client`, which pins `pinned`, comes to speak with `server`."""
+    async with listening(server.tls()) as there:
+        pins = {place_of(there): pinned.certificate.fingerprint}
+        async with listening(client.tls(pins=pins)) as here, listening(server.tls()) as other:
+            here.connect(*place_of(there))
+            if server is pinned:
+                await until(lambda: bool(here.peers()))
+                return True
+            # A second connection, which is not pinned, shows that the first had its time.
+            here.add_node(*place_of(other))
+            await until(lambda: bool(here.peers()))
+            await asyncio.sleep(0.3)
+            return len(here.peers()) == 2
+
+
+def test_a_pinned_certificate_lets_its_owner_in_and_nobody_in_between(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        a, b, middle = (Person(tmp_path, name) for name in "abm")
+        assert await ends_of_a_pin(a, a, b)
+        assert not await ends_of_a_pin(middle, a, b)
+
+    asyncio.run(scenario())
+
+
+def test_members_speak_with_members_alone_whoever_dials(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        a, b, stranger = (Person(tmp_path, name) for name in "abs")
+        async with (
+            listening(a.tls([b])) as one,
+            listening(b.tls([a])) as two,
+            listening(stranger.tls()) as third,
+        ):
+            third.add_node(*place_of(one))
+            one.add_node(*place_of(third))
+            two.add_node(*place_of(one))
+            await until(lambda: bool(one.peers() and two.peers()))
+            await asyncio.sleep(0.3)
+            assert not third.peers()
+            assert len(one.peers()) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_slow_handshake_of_tls_is_cut_like_every_other(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        tls = Person(tmp_path, "a").tls()
+        async with listening(tls, handshake_s=0.3) as server, RawSocket(place_of(server)) as peer:
+            peer.writer.write(b"\x16\x03\x01\x02\x00")
+            began = time.monotonic()
+            assert await peer.is_cut()
+            assert time.monotonic() - began < 5
+            async with raw_peer(place_of(server)):
+                pass
+
+    asyncio.run(scenario())
