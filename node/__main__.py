@@ -53,6 +53,33 @@ The wallet is another program: `tael --help`.
 """
 
 
+_PEER_OPTIONS = (
+    click.option(
+        "--p2p", metavar="HOST:PORT",
+        help="Where other nodes may connect; 0.0.0.0 lets the world in. [127.0.0.1; port "
+        "9932, test 19932, regtest 29932, others 39932]",
+    ),
+    click.option(
+        "--connect", multiple=True, metavar="HOST:PORT[#FINGERPRINT]",
+        help="A node to stay connected to, perhaps only with the certificate of that "
+        "fingerprint. May be given again.",
+    ),
+    click.option(
+        "--p2p-tls", type=click.Choice(TLS_MODES),
+        help="Encrypt between nodes: on, where both can; required, or not at all. [on]",
+    ),
+    click.option(
+        "--members", metavar="FILE",
+        help="Certificates (PEM) of the only nodes to speak with; implies required.",
+    ),
+    click.option(
+        "--certificate", is_flag=True, default=None,
+        help="Show this node's certificate and its fingerprint, and end.",
+    ),
+    click.option("--listen/--no-listen", default=None, help="Accept other nodes. [yes]"),
+)  # fmt: skip
+
+
 def _options(function: Any) -> Any:
     for option in reversed(
         (
@@ -69,29 +96,7 @@ def _options(function: Any) -> Any:
                 help="Where to answer JSON-RPC. [127.0.0.1; port 9931, test 19931, regtest 29931, "
                 "others 39931]",
             ),
-            click.option(
-                "--p2p", metavar="HOST:PORT",
-                help="Where other nodes may connect; 0.0.0.0 lets the world in. [127.0.0.1; port "
-                "9932, test 19932, regtest 29932, others 39932]",
-            ),
-            click.option(
-                "--connect", multiple=True, metavar="HOST:PORT[#FINGERPRINT]",
-                help="A node to stay connected to, perhaps only with the certificate of that "
-                "fingerprint. May be given again.",
-            ),
-            click.option(
-                "--p2p-tls", type=click.Choice(TLS_MODES),
-                help="Encrypt between nodes: on, where both can; required, or not at all. [on]",
-            ),
-            click.option(
-                "--members", metavar="FILE",
-                help="Certificates (PEM) of the only nodes to speak with; implies required.",
-            ),
-            click.option(
-                "--certificate", is_flag=True, default=None,
-                help="Show this node's certificate and its fingerprint, and end.",
-            ),
-            click.option("--listen/--no-listen", default=None, help="Accept other nodes. [yes]"),
+            *_PEER_OPTIONS,
             click.option("--mine-to", metavar="ADDRESS", help="Mine, and be paid here."),
             click.option(
                 "--mine-processes", type=int, metavar="N", help="Processes that search. [1]"

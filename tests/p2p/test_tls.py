@@ -9,6 +9,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from p2p.network import Network
 from p2p.ports import Endpoint
@@ -183,5 +186,59 @@ def test_a_slow_handshake_of_tls_is_cut_like_every_other(tmp_path: Path) -> None
             assert time.monotonic() - began < 5
             async with raw_peer(place_of(server)):
                 pass
+
+    asyncio.run(scenario())
+
+
+def signed_by_a_ca(directory: Path, name: str, ca: Person, *, signs: bool) -> Person:
+    """A person whose certificate `ca` signed; without `signs` one that may sign, by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    signer = serialization.load_pem_private_key(ca.path.read_bytes(), None) if signs else key
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    parent = x509.load_pem_x509_certificate(ca.certificate.pem)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]))
+        .issuer_name(
+            parent.subject
+            if signs
+            else x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        )
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(parent.not_valid_before_utc)
+        .not_valid_after(parent.not_valid_after_utc)
+        .add_extension(x509.BasicConstraints(ca=not signs, path_length=None), critical=True)
+        .sign(signer, hashes.SHA256())
+    )
+    person = Person(directory, name)
+    person.path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + made.public_bytes(serialization.Encoding.PEM)
+    )
+    person.certificate = Certificate(made.public_bytes(serialization.Encoding.PEM))
+    return person
+
+
+def test_what_a_member_signed_is_no_member(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        a, base = Person(tmp_path, "a"), Person(tmp_path, "base")
+        authority = signed_by_a_ca(tmp_path, "authority", base, signs=False)
+        child = signed_by_a_ca(tmp_path, "child", authority, signs=True)
+        async with (
+            listening(a.tls([authority])) as guarded,
+            listening(child.tls()) as outsider,
+            listening(authority.tls()) as member,
+        ):
+            outsider.add_node(*place_of(guarded))
+            guarded.add_node(*place_of(outsider))
+            await asyncio.sleep(0.3)
+            member.connect(*place_of(guarded))
+            await until(lambda: bool(member.peers()))
+            assert not outsider.peers()
 
     asyncio.run(scenario())
