@@ -68,7 +68,6 @@ class Host:
         self._domain = Domain("none")
         self._must_reindex = False
         self._machine: VirtualMachine | None = None
-        self.dead: list[Domain] = []
 
     # Its life
 
@@ -125,7 +124,6 @@ class Host:
 
     def _clean_up(self) -> None:
         self.loop.kill(self._domain)
-        self.dead.append(self._domain)
         self.node = None
         self.trap = self.trap if self.trap and self.trap.lasts else None
         self.network.unplug(self.address.host)
@@ -158,7 +156,7 @@ class Host:
     @property
     def tasks(self) -> int:
         """Tasks of the process that have not ended."""
-        return sum(not task.done() for task in self._domain.tasks)
+        return len(self._domain.running())
 
     async def pause(self) -> None:
         """Let some time pass."""

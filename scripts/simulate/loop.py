@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import heapq
 import itertools
+import sys
 import time
+import warnings
 from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
-from contextlib import suppress
 from typing import Any, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
@@ -23,6 +25,7 @@ Ts = TypeVarTuple("Ts")
 
 STEPS_MAX = 20_000_000
 """Callbacks of one run at most."""
+PRUNED_EVERY = 128
 STEPS_AT_ONCE_MAX = 200_000
 """Callbacks without any time passing: more of them are a loop that spins."""
 
@@ -41,9 +44,19 @@ class Domain:
     def __init__(self, name: str) -> None:
         self.name = name
         self.is_dead = False
-        self.tasks: list[asyncio.Task[Any]] = []
+        self._tasks: list[asyncio.Task[Any]] = []
         self.context = contextvars.copy_context()
         self.context.run(_DOMAIN.set, self)
+
+    def add(self, task: asyncio.Task[Any]) -> None:
+        """A task began."""
+        self._tasks.append(task)
+        if len(self._tasks) % PRUNED_EVERY == 0:
+            self._tasks = self.running()
+
+    def running(self) -> list[asyncio.Task[Any]]:
+        """Its tasks that have not ended."""
+        return [task for task in self._tasks if not task.done()]
 
 
 _DOMAIN: contextvars.ContextVar[Domain | None] = contextvars.ContextVar("domain", default=None)
@@ -82,6 +95,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._count = itertools.count()
         self._runs = False
         self._is_over = False
+        self._kept: list[Domain] = []
+        """Dead ones: what they left half done must not be thrown away, and run, in the middle."""
         self.failures: list[str] = []
         """What went wrong in callbacks and tasks that nobody looked after."""
         self.slowest = (0.0, "")
@@ -144,9 +159,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         )
         domain = context.get(_DOMAIN)
         if domain is not None:
-            domain.tasks.append(task)
-            if len(domain.tasks) > 256:
-                domain.tasks = [known for known in domain.tasks if not known.done()]
+            domain.add(task)
         return task
 
     def run_in_executor(
@@ -201,18 +214,23 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def kill(self, domain: Domain) -> None:
         """Nothing of it runs any more."""
         domain.is_dead = True
+        self._kept.append(domain)
 
     def close(self) -> None:
         """Let go of everything, also of what killed processes left half done."""
         self._is_over = True
-        for task in asyncio.all_tasks(self):
-            work = task.get_coro()
-            assert isinstance(work, Coroutine)
-            # What it does in its `finally` finds a world that has ended.
-            with suppress(RuntimeError, OSError):
-                work.close()
-        self._soon.clear()
-        self._later.clear()
+        before = sys.unraisablehook
+        # What is left half done runs its `finally` when it is thrown away, in a world that has ended.
+        sys.unraisablehook = lambda unraisable: None
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)
+                self._soon.clear()
+                self._later.clear()
+                self._kept.clear()
+                gc.collect()
+        finally:
+            sys.unraisablehook = before
 
     def is_running(self) -> bool:
         return self._runs
