@@ -204,7 +204,11 @@ class Mempool:
 
         Only `mempool-full` cannot be foretold: the floor rises when it happens.
         """
-        return self._judge(decode_tx(raw, TX_BYTES_MAX), fee_rate_max).entry
+        return self.test_tx(decode_tx(raw, TX_BYTES_MAX), fee_rate_max=fee_rate_max)
+
+    def test_tx(self, tx: Tx, *, fee_rate_max: int | None = None) -> Entry:
+        """The same of a transaction that is decoded already."""
+        return self._judge(tx, fee_rate_max).entry
 
     def _judge(self, tx: Tx, fee_rate_max: int | None) -> Verdict:
         return self._admission.judge(tx, self._clock(), self.floor_rate, fee_rate_max)

@@ -135,7 +135,7 @@ def _try(node: Node, raw: bytes, fee_rate_max: int | None) -> dict[str, Json]:
     try:
         tx: Tx = decode_tx(raw, TX_BYTES_MAX)
         shown |= {"txid": to_text(tx.txid), "wtxid": to_text(tx.wtxid)}
-        entry: Entry = node.ledger.mempool.test(raw, fee_rate_max=fee_rate_max)
+        entry: Entry = node.ledger.mempool.test_tx(tx, fee_rate_max=fee_rate_max)
     except Violation as violation:
         return shown | {
             "allowed": False,
