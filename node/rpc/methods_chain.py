@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from binascii import hexlify
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from consensus.params import NETWORKS, UINT32_MAX, Params
 from consensus.tx import NATIVE, Coin, Tx, identify, outpoint
 from node.rpc.briefs import Brief, make_brief
 from node.rpc.errors import Code, RpcError
-from node.rpc.json import Json, amount, fragment
+from node.rpc.json import Json, Written, amount, encode, fragment
 from node.rpc.params import Also, Bounds, HashOrHeight, Verbosity
 from node.rpc.ports import Node
 from node.rpc.shapes import (
@@ -147,30 +148,48 @@ def getblock(
     """
     at = find_node(node, blockhash)
     if verbosity is Verbosity.HEX:
-        return read_raw(node, at).hex()
+        return _show_hex(node, at)
     brief = node.briefs.get(at.hash)
-    if verbosity is Verbosity.FULL or brief is None:
-        return _read_block(node, at, verbosity)
-    return _show_block(node, at, brief, brief.txids)
+    if brief is not None:
+        is_brief = verbosity is Verbosity.BRIEF
+        txs = bytes(brief.txids) if is_brief else node.blocks.get((at.hash, verbosity))
+        if txs is not None:
+            return _show_block(node, at, brief, txs)
+    return _read_block(node, at, verbosity)
+
+
+def _show_hex(node: Node, at: HeaderNode) -> Written:
+    key = at.hash, Verbosity.HEX
+    shown = node.blocks.get(key)
+    if shown is None:
+        shown = hexlify(read_raw(node, at))
+        node.blocks.add(key, shown, len(shown))
+    return Written((b'"', shown, b'"'))
 
 
 async def _read_block(node: Node, at: HeaderNode, verbosity: Verbosity) -> Json:
     raw = read_raw(node, at)
-    brief = await make_brief(raw)
-    node.briefs.add(at.hash, brief, len(bytes(brief.txids)))
+    brief = node.briefs.get(at.hash)
+    if brief is None:
+        brief = await make_brief(raw)
+        node.briefs.add(at.hash, brief, len(bytes(brief.txids)))
     if verbosity is Verbosity.BRIEF:
-        return _show_block(node, at, brief, brief.txids)
+        return _show_block(node, at, brief, bytes(brief.txids))
     undo = node.ledger.read_undo(at)
-    txs: list[Json] = []
+    shown: list[bytes] = []
     async for tx in read_txs(raw):
-        coins = undo[len(txs) - 1] if undo is not None and txs else None
-        txs.append(fragment(show_tx(tx, node.ledger.params, coins)))
+        coins = undo[len(shown) - 1] if undo is not None and shown else None
+        shown.append(encode(show_tx(tx, node.ledger.params, coins)))
+    txs = b"[%b]" % b",".join(shown)
+    if undo is not None:  # else there is more to say once it is connected
+        node.blocks.add((at.hash, verbosity), txs, len(txs))
     return _show_block(node, at, brief, txs)
 
 
-def _show_block(node: Node, at: HeaderNode, brief: Brief, txs: Json) -> Json:
+def _show_block(node: Node, at: HeaderNode, brief: Brief, txs: bytes) -> Written:
     sizes = {"size": brief.size, "strippedsize": brief.size, "weight": WEIGHT_PER_COST * brief.cost}
-    return show_header(node.ledger, at) | sizes | {"cost": brief.cost, "tx": txs}
+    header = encode(show_header(node.ledger, at) | sizes | {"cost": brief.cost})
+    return Written((header[:-1] + b',"tx":', txs, b"}"))
 
 
 def getchaintips(node: Node) -> Json:

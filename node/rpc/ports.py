@@ -15,10 +15,13 @@ from node.rpc.briefs import Brief
 from node.rpc.json import Json
 from node.rpc.kept import Kept
 from node.rpc.method import Method
+from node.rpc.params import Verbosity
 from node.template import TemplateBuilder
 
 BRIEFS_BYTES_MAX = 8 << 20
 """JSON of txids that is kept: of sixty full blocks of ordinary payments."""
+BLOCKS_BYTES_MAX = 32 << 20
+"""Blocks that are kept in hex or as JSON: eight of 2 000 payments in both forms."""
 STATS_MAX = 1_000
 """Blocks whose sums are kept."""
 COIN_SETS_BYTES_MAX = 2 << 20
@@ -109,6 +112,10 @@ class Node(msgspec.Struct, frozen=True):
     scanning: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
     """Held while the whole coin set is read: one reader at a time."""
     briefs: Kept[BlockHash, Brief] = msgspec.field(default_factory=lambda: Kept(BRIEFS_BYTES_MAX))
+    blocks: Kept[tuple[BlockHash, Verbosity], bytes] = msgspec.field(
+        default_factory=lambda: Kept(BLOCKS_BYTES_MAX)
+    )
+    """A block in hex, or the JSON array of its transactions with what they spend."""
     stats: Kept[BlockHash, Mapping[str, Json]] = msgspec.field(
         default_factory=lambda: Kept(STATS_MAX)
     )

@@ -85,6 +85,9 @@ def test_a_block_shown_again_tells_what_has_changed_around_it(tmp_path: Path) ->
         first = await bench.call("getblock", name)
         assert await bench.call("getblock", name) == first
         whole = await bench.call("getblock", name, 2)
+        assert await bench.call("getblock", name, 2) == whole
+        assert [await bench.call("getblock", name, 0) for _ in "12"] == [block.raw.hex()] * 2
+        full = whole["tx"]
         assert [tx["txid"] for tx in whole.pop("tx")] == first.pop("tx")
         assert whole == first
         after = await bench.mine()
@@ -100,6 +103,8 @@ def test_a_block_shown_again_tells_what_has_changed_around_it(tmp_path: Path) ->
         assert left["confirmations"] == -1
         assert "nextblockhash" not in left
         assert left["tx"] == second["tx"]
+        whole = await bench.call("getblock", name, 2)
+        assert (whole["tx"], whole["confirmations"]) == (full, -1)
         inside = await bench.call("getrawtransaction", left["tx"][1], 1, name)
         assert (inside["in_active_chain"], inside["confirmations"]) == (False, 0)
 
@@ -172,7 +177,9 @@ def test_a_header_without_its_block_is_shown_and_the_block_is_not_available(tmp_
         bench.ledger.add_headers([header])
         shown = await bench.call("getblockheader", to_text(header.hash))
         assert (shown["confirmations"], shown["nTx"]) == (-1, 0)
-        assert await bench.code("getblock", to_text(header.hash)) == Code.MISC
+        for verbosity in (0, 1, 2):
+            name = to_text(header.hash)
+            assert await bench.code("getblock", name, verbosity) == Code.MISC
         assert (await bench.call("getblockchaininfo"))["headers"] == 1
 
     with_node(tmp_path, scenario)
