@@ -8,12 +8,17 @@ from xml.etree import ElementTree
 
 import pytest
 
+from node.rpc.method import Role
+from node.rpc.methods import METHODS
 from scripts.bench.__main__ import BENCHMARKS, WAITING_MIN, main, sizes_for
 from scripts.bench.bitcoin import BITCOIN, LITECOIN, BitcoinWorkload, BlockMaker, sha256d
 from scripts.bench.chains import Sizes
 from scripts.bench.curve_chain import GrowthWorkload
+from scripts.bench.measure_allreads import READS_OF_BOTH
+from scripts.bench.report import reads_table, table
 from scripts.bench.rows import OURS, Quantity, Sample, make_rows
 from scripts.bench.svg import plot
+from scripts.bench.systems import PEER
 from scripts.bench.workload import FIRST_COINS, Workload
 
 
@@ -89,6 +94,34 @@ def test_plot_of_ratios_is_well_formed_and_names_what_it_shows() -> None:
     samples = [Sample("time", OURS, 1, 3.0), Sample("time", "litecoind", 1, 4.0)]
     root = ElementTree.fromstring(plot(make_rows([quantity], samples), {"c & d": 1.5}))
     assert {"a < b", "c & d", "1.5"} <= {element.text for element in root.iter()}
+
+
+def test_every_read_of_the_table_is_a_method_that_only_reads() -> None:
+    named = {read.method for read in READS_OF_BOTH}
+    assert named <= METHODS.keys()
+    assert all(METHODS[name].role is Role.READ for name in named)
+    kinds = [(read.method, read.told) for read in READS_OF_BOTH]
+    assert len(kinds) == len(set(kinds))
+
+
+def test_reads_have_one_line_each_with_what_was_measured_of_them() -> None:
+    quantities = [
+        Quantity("read_tip", "tip", "/s", True, {PEER: 1.0}),
+        Quantity("read_tip_p99", "tip: p99", "ms"),
+        Quantity("read_tip_meanwhile_p99", "tip, a block every second: p99", "ms", limit=10.0),
+    ]
+    figures = {OURS: (30.0, 2.0, 11.0), PEER: (20.0, 4.0, 5.0)}
+    samples = [
+        Sample(quantity.key, system, 1, value)
+        for system, values in figures.items()
+        for quantity, value in zip(quantities, values, strict=True)
+    ]
+    rows = make_rows(quantities, samples)
+    [line] = [line for line in reads_table(rows).splitlines() if "tip" in line]
+    assert line == (
+        "| tip | 30.0 | 20.0 | 1.50 (1.50–1.50) ≥ 1 ✓ | 2.00 | 4.00 | 11.0 ≤ 10 ✗ | 5.00 |"
+    )
+    assert "tip" not in table(rows)
 
 
 def test_stages_of_a_replay_are_told_with_it(result: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ import msgspec
 from scripts.bench.benchmark import Benchmark
 from scripts.bench.chains import QUICK, Sizes
 from scripts.bench.conduct import Conductor
+from scripts.bench.measure_allreads import ALL_READS
 from scripts.bench.measure_balance import BALANCE
 from scripts.bench.measure_busy import BUSY
 from scripts.bench.measure_confirmed import CONFIRMED
@@ -37,7 +38,7 @@ from scripts.bench.svg import plot
 WAITING_MIN = 10_000
 """Payments that wait, as the measurements need them."""
 BENCHMARKS: tuple[Benchmark, ...] = (
-    REPLAY, SYNC, PAYMENTS, READS, BUSY, RELAY, CONFIRMED, START, BALANCE,
+    REPLAY, SYNC, PAYMENTS, READS, ALL_READS, BUSY, RELAY, CONFIRMED, START, BALANCE,
 )  # fmt: skip
 
 

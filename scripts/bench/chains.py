@@ -36,6 +36,8 @@ class Sizes(msgspec.Struct, frozen=True):
     """Entries in the history of one address."""
     load_s: float = 4.0
     """Most time that one kind of read is asked for."""
+    read_s: float = 0.2
+    """The same where there are many kinds."""
     block_every_s: float = 2.0
     """Between blocks while payments are confirmed; half of it while reads are answered."""
     rest_s: float = 2.0
@@ -45,7 +47,7 @@ class Sizes(msgspec.Struct, frozen=True):
 QUICK = Sizes(
     payments=1_200, per_block=200, waiting=400, reads=200, template=100, relay_blocks=1,
     relay_block=50, relayed=5, confirmed=200, history=500,
-    load_s=0.2, block_every_s=0.5, rest_s=0.2,
+    load_s=0.2, read_s=0.02, block_every_s=0.5, rest_s=0.2,
 )  # fmt: skip
 
 

@@ -38,6 +38,8 @@ class Job(msgspec.Struct, frozen=True):
     count: int
     seconds: float = LIMIT_S
     """Time after which it ends early."""
+    kinds: int = 1
+    """Kinds of requests: the first of each, the second of each, and so on."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -53,6 +55,8 @@ class Outcome(msgspec.Struct, frozen=True):
     failed: int
     failure: str
     """The first answer that was none."""
+    kinds_p99_ms: list[float]
+    """Of each kind."""
 
 
 class _Connection:
@@ -60,6 +64,7 @@ class _Connection:
         self.socket = socket.create_connection(("127.0.0.1", job.port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sent_at = 0.0
+        self.kind = 0
         self._received = b""
         self._length = -1
 
@@ -102,10 +107,12 @@ def generate(job: Job) -> Outcome:
     for connection in connections:
         selector.register(connection.socket, selectors.EVENT_READ, connection)
     taken: list[float] = []
+    by_kind: list[list[float]] = [[] for _ in range(job.kinds)]
     failures: list[bytes] = []
     sent = 0
     began, cpu = time.perf_counter(), time.process_time()
     for connection in connections[: job.count]:
+        connection.kind = sent % job.kinds
         connection.send(requests[sent % len(requests)])
         sent += 1
     open_requests = sent
@@ -117,9 +124,12 @@ def generate(job: Job) -> Outcome:
                 continue
             now = time.perf_counter()
             taken.append(now - connection.sent_at)
+            if job.kinds > 1:
+                by_kind[connection.kind].append(now - connection.sent_at)
             if not answer.startswith(_OK):
                 failures.append(answer)
             if sent < job.count and now - began < job.seconds:
+                connection.kind = sent % job.kinds
                 connection.send(requests[sent % len(requests)])
                 sent += 1
             else:
@@ -134,6 +144,7 @@ def generate(job: Job) -> Outcome:
         busy=busy / wall,
         failed=len(failures),
         failure=failures[0].decode(errors="replace")[-300:] if failures else "",
+        kinds_p99_ms=[percentile(times, 0.99) * 1e3 for times in by_kind if times],
     )
 
 
@@ -147,12 +158,13 @@ def bodies_of(method: str, parameters: Sequence[Sequence[object]]) -> list[bytes
 
 def begin_load(
     server: Server, directory: Path, bodies: list[bytes], connections: int,
-    count: int | None = None, seconds: float = LIMIT_S,
+    count: int | None = None, seconds: float = LIMIT_S, kinds: int = 1,
 ) -> subprocess.Popen[bytes]:  # fmt: skip
     """Start a generator beside this process."""
     job = Job(
-        server.rpc_port, connections, server.authorization, bodies, count or len(bodies), seconds
-    )
+        server.rpc_port, connections, server.authorization, bodies, count or len(bodies), seconds,
+        kinds,
+    )  # fmt: skip
     path = directory / "job.msgpack"
     path.write_bytes(msgspec.msgpack.encode(job))
     command = [sys.executable, "-m", "scripts.bench.load", str(path)]

@@ -11,7 +11,7 @@ import msgspec
 
 from scripts.bench.chains import Sizes
 from scripts.bench.curves import Curve, show
-from scripts.bench.rows import OURS, Quantity, Row, Spread
+from scripts.bench.rows import OURS, READ, READ_BUSY_P99, READ_P99, Quantity, Row, Spread
 from scripts.bench.systems import KERNEL, PEER
 
 SYSTEMS = (OURS, PEER, KERNEL)
@@ -73,7 +73,7 @@ def table(rows: Sequence[Row]) -> str:
     lines = [head, ["---"] * len(head)]
     for row in rows:
         quantity = row.quantity
-        if quantity.key.endswith(BUSY):
+        if quantity.key.endswith(BUSY) or quantity.key.startswith(READ):
             continue
         cells = [_cell(row.systems.get(system)) for system in SYSTEMS]
         cells[0] += _goal(quantity, quantity.limit, row.holds)
@@ -86,6 +86,49 @@ def table(rows: Sequence[Row]) -> str:
                 cells.append(f"{_cell(compared.ratio)}{goal}")
         lines.append([quantity.title, quantity.unit, *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def reads_table(rows: Sequence[Row]) -> str:
+    """One line for each method: calls a second, their ratio, and the 99th percentiles."""
+    found = {row.quantity.key: row for row in rows if row.quantity.key.startswith(READ)}
+    kinds: dict[str, str] = {}
+    for key, row in found.items():
+        kinds.setdefault(
+            key.removesuffix(READ_BUSY_P99).removesuffix(READ_P99),
+            row.quantity.title.partition(", a block every second")[0],
+        )
+    meanwhile = "p99, a block every second, ms"
+    head = [
+        "eight connections",
+        f"{OURS}, /s",
+        f"{PEER}, /s",
+        f"{OURS} / {PEER}",
+        f"p99 of {OURS}, ms",
+    ]
+    lines = [[*head, f"p99 of {PEER}, ms", f"{OURS}: {meanwhile}", f"{PEER}: {meanwhile}"]]
+    lines.append(["---"] * len(lines[0]))
+    for key, title in kinds.items():
+        rate, slow, busy = (found.get(key + end) for end in ("", READ_P99, READ_BUSY_P99))
+        compared = rate.ratios.get(PEER) if rate else None
+        ratio = "–"
+        if rate is not None and compared is not None:
+            goal = _goal(rate.quantity, compared.goal, compared.holds)
+            ratio = f"{_cell(compared.ratio)}{goal}"
+        cells = [*_medians(rate), ratio, *_medians(slow), *_medians(busy)]
+        if busy is not None:
+            cells[-2] += _goal(busy.quantity, busy.quantity.limit, busy.holds)
+        lines.append([title, *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _medians(row: Row | None) -> list[str]:
+    """Of both nodes."""
+    found = [row.systems.get(system) if row else None for system in (OURS, PEER)]
+    return [_figure(each.median) if each else "–" for each in found]
+
+
+def _has_reads(rows: Sequence[Row]) -> bool:
+    return any(row.quantity.key.startswith(READ) for row in rows)
 
 
 def _stage_table(stages: Mapping[str, float]) -> str:
@@ -105,6 +148,7 @@ def summary(result: Result) -> str:
         f"{result.runs} alternating runs, {result.seconds:,.0f} s; median (range); ratios are of pairs "
         "in one run\n\n"
         f"{table(result.rows)}{_generator(result.rows)}"
+        + (f"\n\n{reads_table(result.rows)}" if _has_reads(result.rows) else "")
         + (f"\n\n{_stage_table(result.stages)}" if result.stages else "")
         + (f"\n\n{show(result.curves)}" if result.curves else "")
     )

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 OURS = "taeld"
+READ, READ_P99, READ_BUSY_P99 = "read_", "_p99", "_meanwhile_p99"
+"""How keys of single methods begin, and how those of their 99th percentiles end: at rest, and while
+blocks are connected."""
 
 
 class Quantity(msgspec.Struct, frozen=True):
