@@ -104,10 +104,9 @@ class World:
 
     def close(self) -> None:
         """Take everything down."""
-        self.hosts.clear()
-        self.checkers.clear()
-        self._tasks.clear()
-        self.loop.close()
+        loop = self.loop
+        vars(self).clear()
+        loop.close()
 
     # What is heard
 
