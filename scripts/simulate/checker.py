@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from consensus.errors import StorageError
 from consensus.hashes import AssetId, LockHash
 from consensus.header_tree import HeaderNode
 from consensus.tx import OutPoint
@@ -89,12 +90,16 @@ class Checker:
         self._tip = event.tip
         if self._off:
             self.counts["reorganisation"] += 1
+            self._tell(self._host, "reorganised", f"{self._off} blocks off")
             self.counts["reorganisation of 2 or more"] += self._off >= 2
             if self._host.network.is_parted:
                 self.counts["reorganisation in a partition"] += 1
         self._off = 0
         self._tell(self._host, "tip", f"{event.tip.height} {event.tip.hash[::-1].hex()}")
-        self.check_rows(ledger)
+        try:
+            self.check_rows(ledger)
+        except StorageError as error:
+            self._host.give_up(error)
 
     def check_rows(self, ledger: Ledger) -> None:
         """Supplies, and coins, balance and history of one lock, against the model."""
@@ -134,7 +139,11 @@ class Checker:
 
     async def recount(self, api: ports.Node) -> None:
         """The whole coin set against the model."""
-        found = await api.ledger.coin_set()
+        try:
+            found = await api.ledger.coin_set()
+        except StorageError as error:
+            self._host.give_up(error)
+            return
         self.counts["recount"] += 1
         if not self._model.knows(found.block_hash):
             node = api.ledger.tree.get(found.block_hash)

@@ -135,6 +135,16 @@ class Host:
             self._tell(self, "killed", "in recovery" if self.is_recovering else "")
             self._clean_up()
 
+    def give_up(self, error: StorageError) -> None:
+        """The operator sees an error of the disk in an answer, and does what it says."""
+        self._tell(self, "answered", str(error))
+        self.loop.call_soon(self._follow, self.node, error.remedy, context=self.network.context)
+
+    def _follow(self, node: Node | None, remedy: str) -> None:
+        if node is self.node:
+            self.kill()
+            self.remedy = remedy
+
     def crash(self) -> None:
         """End the process from inside. Raises: Crashed."""
         self.kill()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from consensus.errors import Violation
+from consensus.errors import StorageError, Violation
 from consensus.hashes import AssetId
 from consensus.pow import hash_as_number
 from consensus.tx import Coin, OutPoint
@@ -86,7 +86,7 @@ class World:
         """Run it to its end."""
         try:
             run(self.loop, self._play())
-        except AssertionError as error:
+        except Exception as error:
             self._fail(f"{type(error).__name__}: {error}")
         for failure in self.loop.failures:
             self._fail(failure)
@@ -230,6 +230,8 @@ class World:
             host.call(lambda: ledger.submit_tx(tx.raw))
             self.counts["payment"] += 1
             self.tell(host, "payment", tx.txid[::-1].hex()[:16])
+        except StorageError as error:
+            host.give_up(error)
         except Violation as violation:
             self.counts[f"payment refused: {violation.rule}"] += 1
 
@@ -292,7 +294,12 @@ class World:
                 self.network.block(left, right)
                 if not one_way:
                     self.network.block(right, left)
-        self.loop.call_later(seconds, self.network.heal)
+        self.trace.tell(self.loop.time(), "world", "parted", f"{seconds:.0f} s")
+        self.loop.call_later(seconds, self._join)
+
+    def _join(self) -> None:
+        self.network.heal()
+        self.trace.tell(self.loop.time(), "world", "healed")
 
     # Peace
 
@@ -301,19 +308,23 @@ class World:
         self.trace.tell(self.loop.time(), "world", "peace")
         for host in self.hosts:
             host.mend()
+        self._join()
         deadline = self.loop.time() + HEAL_INTERVALS * INTERVAL_S
-        while not self._agree():
+        while True:
             self.network.heal()
+            if self._agree():
+                for host in self.hosts:
+                    assert host.api is not None
+                    await self.checkers[host.number].recount(host.api)
+                if self._agree():
+                    self.trace.tell(self.loop.time(), "world", "agreement")
+                    return
             if self.loop.time() > deadline:
                 self._fail(
                     f"no agreement {HEAL_INTERVALS} intervals after the last fault: {self._tips()}"
                 )
                 return
             await asyncio.sleep(LOOK_S)
-        self.trace.tell(self.loop.time(), "world", "agreement")
-        for host in self.hosts:
-            if host.api is not None:
-                await self.checkers[host.number].recount(host.api)
 
     def _agree(self) -> bool:
         """Whether all stand at one block, with the same payments waiting."""
