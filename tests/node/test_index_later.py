@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from node.chain import Change
+from node.chain import REST_S, Change
 from tests.support.chain import ALICE, BOB, CAROL
 from tests.support.economy import blocks_of, ripe_chain, whole_chain
 from tests.support.node_chain import NodeChain, open_chain, with_chain, within_limit
@@ -63,12 +64,31 @@ def test_whoever_asks_when_the_tip_is_told_gets_its_rows(
     with_chain(tmp_path, scenario)
 
 
-def test_rows_are_there_when_the_chain_has_settled(tmp_path: Path) -> None:
+def test_rows_are_there_when_the_chain_is_at_rest(tmp_path: Path) -> None:
     toy = ripe_chain()
 
     async def scenario(node: NodeChain) -> None:
         await node.give(blocks_of(toy))
+        for _ in range(1_000):
+            if not is_due(node):
+                break
+            await asyncio.sleep(REST_S)
         assert not is_due(node)
+
+    with_chain(tmp_path, scenario)
+
+
+def test_rows_of_one_block_at_most_are_due_while_blocks_follow_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = ripe_chain()
+    monkeypatch.setattr("node.chain.REST_S", 1_000)
+
+    async def scenario(node: NodeChain) -> None:
+        await node.give(blocks_of(toy)[:-5])
+        for block in blocks_of(toy)[-5:]:
+            await node.give([block])
+            assert len(node.store._active._due) == 1
 
     with_chain(tmp_path, scenario)
 
