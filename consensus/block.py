@@ -111,12 +111,7 @@ def root_over(leaf_hashes: Sequence[bytes]) -> bytes:
 
 def transactions_root(txs: Sequence[Tx]) -> bytes:
     """R: the root over every transaction but the coinbase."""
-    return tree_root([tx.txid + tx.wtxid for tx in txs])
-
-
-def transaction_leaf(tx: Tx) -> bytes:
-    """The hash of the leaf that `tx` is in R."""
-    return hash_leaf(tx.txid + tx.wtxid)
+    return root_over([tx.leaf for tx in txs])
 
 
 def block_root(coinbase_raw: bytes, others_root: bytes) -> bytes:

@@ -35,7 +35,7 @@ class Entry:
     __slots__ = (
         "ancestor_cost", "ancestor_count", "ancestor_fee", "checked", "children", "coins",
         "contextual", "cost", "descendant_cost", "descendant_count", "descendant_fee", "fee",
-        "height", "is_in", "leaf", "parents", "rank", "sequence", "shown", "size_bytes", "supplies",
+        "height", "is_in", "parents", "rank", "sequence", "shown", "size_bytes", "supplies",
         "time",
     )  # fmt: skip
 
@@ -79,8 +79,6 @@ class Entry:
         """Whether a reorganisation may make it invalid while its coins stay."""
         self.supplies = supply_changes(body)
         """What it adds to the supply of issued assets, or takes from it; nearly always empty."""
-        self.leaf = b""
-        """Its hash in the root of a block; set while it is in the mempool."""
         self.shown = b""
         """What JSON-RPC writes of it in a template, kept by the first that is asked for."""
 

@@ -16,7 +16,7 @@ from consensus.block import (
     block_root,
     make_block,
     make_header,
-    root_over,
+    transactions_root,
 )
 from consensus.block_rules import check_coinbase
 from consensus.errors import Refused, Rule
@@ -72,7 +72,7 @@ class Choice:
     @cached_property
     def others_root(self) -> bytes:
         """The root over them. Most of the work of a template, and not everybody needs it."""
-        return root_over([entry.leaf for entry in self.entries])
+        return transactions_root(self.txs)
 
 
 class Template(msgspec.Struct, frozen=True):
