@@ -83,15 +83,14 @@ class _DeltaBuilder:
         self.fees = 0
 
     def add(self, tx: Tx, coins: tuple[Coin, ...], fee: int) -> None:
-        body = tx.body
-        created = self.created
+        body, height, created = tx.body, self.height, self.created
         for spent, coin in zip(body.inputs, coins, strict=True):
             if created.pop(spent, None) is None:
                 self.spent[spent] = coin
         if body.inputs:
             self.undo.append(coins)
             self.fees += fee
-        txid, height, delayed = tx.txid, self.height, is_delayed(body, self.height)
+        txid, delayed = tx.txid, is_delayed(body, height)
         for index, output in enumerate(body.outputs):
             lock = output.lock
             if lock == BURN_LOCK:

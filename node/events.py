@@ -121,5 +121,5 @@ class EventBus:
 
     def emit(self, event: Event) -> None:
         """Tell the listeners. They must not raise and must not change the ledger."""
-        for listener in tuple(self._listeners[type(event)]):
+        for listener in tuple(self._listeners.get(type(event), ())):
             listener(event)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from node.connector import pause
 from node.events import EventBus, TipChanged, TxAdded
 from node.mempool import Mempool
 from node.mempool_entry import Entry
@@ -49,12 +50,18 @@ class TemplateKeeper:
             await self._changed.wait()
             self._changed.clear()
             await asyncio.sleep(REST_S)
+            await self._tidy()
             if self._changed.is_set():
                 continue
             await self._show_new()
             if not self._changed.is_set() and len(self._mempool) <= READY_MAX:
                 self._prepare()
             await asyncio.sleep(EVERY_S)
+
+    async def _tidy(self) -> None:
+        """Whether at rest or not, or what was mined would never leave the indexes in a flood."""
+        while self._mempool.tidy():
+            await pause()
 
     async def _show_new(self) -> None:
         new = [entry for entry in self._mempool.entries() if not entry.shown]

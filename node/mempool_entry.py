@@ -36,7 +36,7 @@ class Entry:
         "ancestor_cost", "ancestor_count", "ancestor_fee", "checked", "children", "coins",
         "contextual", "cost", "descendant_cost", "descendant_count", "descendant_fee", "fee",
         "height", "is_in", "parents", "rank", "sequence", "shown", "size_bytes", "supplies",
-        "time",
+        "time", "tx",
     )  # fmt: skip
 
     def __init__(
@@ -45,6 +45,7 @@ class Entry:
     ) -> None:  # fmt: skip
         body = checked.tx.body
         self.checked = checked
+        self.tx: Tx = checked.tx
         self.coins = tuple(coins)
         """What it spends, in the order of its inputs."""
         self.fee = fee
@@ -81,10 +82,6 @@ class Entry:
         """What it adds to the supply of issued assets, or takes from it; nearly always empty."""
         self.shown = b""
         """What JSON-RPC writes of it in a template, kept by the first that is asked for."""
-
-    @property
-    def tx(self) -> Tx:
-        return self.checked.tx
 
     @property
     def is_alone(self) -> bool:

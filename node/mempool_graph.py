@@ -115,6 +115,7 @@ class Graph:
         """
         assert not entry.parents, "a block holds parents before their children"
         self._forget(entry)
+        self._by_lock.remove_later(entry)
         if not entry.children:
             return
         for child in entry.children:
@@ -127,6 +128,10 @@ class Graph:
             descendant.rank = (-descendant.mining_score, descendant.sequence)
             self.ranking.add(descendant)
         entry.children = ()
+
+    def tidy(self, count: int) -> bool:
+        """Do some of what was left undone of entries that were confirmed; whether more is left."""
+        return self._by_lock.tidy(count)
 
     def settle(self) -> None:
         """Every entry of a block was confirmed."""
@@ -147,6 +152,7 @@ class Graph:
                 if parent not in gone:
                     parent.children = tuple(c for c in parent.children if c is not entry)
             self._forget(entry)
+            self._by_lock.remove(entry)
             self.ranking.remove(entry)
         for entry in gone:  # they refer to each other, and would wait for the cycle collector
             entry.parents = entry.children = ()
@@ -158,15 +164,16 @@ class Graph:
         entry.is_in = False
         del self.entries[tx.txid]
         del self.by_wtxid[tx.wtxid]
-        for spent in tx.body.inputs:
+        body = tx.body
+        for spent in body.inputs:
             del self._spenders[spent]
-        self._by_lock.remove(entry)
-        if tx.body.expiry:
-            ending = self.by_expiry[tx.body.expiry]
+        if body.expiry:
+            ending = self.by_expiry[body.expiry]
             ending.discard(entry)
             if not ending:
-                del self.by_expiry[tx.body.expiry]
-        self.contextual.discard(entry)
+                del self.by_expiry[body.expiry]
+        if entry.contextual:
+            self.contextual.remove(entry)
         self.size_bytes -= entry.size_bytes
         self.cost -= entry.cost
         self.fees -= entry.fee

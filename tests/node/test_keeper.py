@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from consensus.hashes import Txid
-from node.events import EventBus, TxAdded
+from node.events import EventBus, TipChanged, TxAdded
 from node.keeper import SHOWN_PER_TURN, TemplateKeeper
 from node.mempool_entry import Entry
 from node.rpc.methods_mining import show_entry
@@ -99,4 +99,20 @@ def test_a_choice_that_would_take_long_is_left_to_who_asks(monkeypatch: pytest.M
         assert desk.prepared == []
 
     monkeypatch.setattr("node.keeper.READY_MAX", 3)
+    with_desk(scenario, monkeypatch)
+
+
+def test_what_was_mined_leaves_every_index_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(desk: Desk) -> None:
+        desk.enter(0, 4)
+        await desk.until(lambda: desk.prepared == [4])
+        desk.pool.mine([entry.tx for entry in desk.pool.mempool.entries()])
+        by_lock = desk.pool.mempool._graph._by_lock
+        assert by_lock._users
+        tip = desk.pool.chain.tip
+        desk.bus.emit(TipChanged(tip, tip))
+        await desk.until(lambda: desk.prepared == [4, 0])
+        assert not by_lock._users
+        assert not by_lock._gone
+
     with_desk(scenario, monkeypatch)

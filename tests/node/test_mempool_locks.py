@@ -53,3 +53,17 @@ def test_it_is_what_sets_give(steps: list[int]) -> None:
     for index in present:
         made.remove(STOCK[index])
     assert not any(made.of(person.lock) for person in (ALICE, BOB, CAROL))
+
+
+@given(st.sets(st.integers(0, len(STOCK) - 1)), st.integers(0, len(STOCK)))
+def test_nobody_sees_what_is_removed_later(gone: set[int], tidied: int) -> None:
+    made = ByLock()
+    for entry in STOCK:
+        made.add(entry)
+    for index in gone:
+        made.remove_later(STOCK[index])
+    assert made.tidy(tidied) == (len(gone) > tidied)
+    kept = [entry for index, entry in enumerate(STOCK) if index not in gone]
+    for person in (ALICE, BOB, CAROL):
+        assert set(made.of(person.lock)) == {e for e in kept if person.lock in locks_of(e)}
+    assert not made.tidy(0)
