@@ -114,7 +114,7 @@ class Router:
             case Headers(headers):
                 return self.headers.on_headers(peer.id, headers, now)
             case Announce(headers):
-                return self.headers.on_announce(peer.id, headers)
+                return self.headers.on_announce(peer.id, headers, now)
             case GetBlocks(hashes):
                 return [ServeBlocks(peer.id, hashes)] if hashes else []
             case BlockMessage(raw):

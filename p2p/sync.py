@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from consensus.block import Header, decode_header
-from consensus.errors import Missing, Premature, Violation
+from consensus.errors import Invalid, Missing, Premature, Violation
 from consensus.hashes import BlockHash
 from consensus.header_tree import HeaderNode, Status
 from p2p.actions import Action, AddHeaders, Blame, Close, Send
 from p2p.config import NetworkConfig
-from p2p.messages import HEADERS_MAX, GetHeaders, Headers, Hello
+from p2p.messages import HEADERS_MAX, LOCATOR_HASHES_MAX, GetHeaders, Headers, Hello
 from p2p.peer import Fault, Reason, is_to_blame
 from p2p.ports import NodePort
+from p2p.presync import Presync, Step, least_work, shows_enough
 
 UNCONNECTING_MAX = 10
 """Announcements in a row whose parent is unknown before they count as faults."""
@@ -46,6 +47,8 @@ class PeerChain:
         self.retry_at = 0.0
         self.stalls = 0
         self.unconnecting = 0
+        self.presync: Presync | None = None
+        """Its chain, while that has still to show enough work."""
 
     def has(self, node: HeaderNode) -> bool:
         """Whether the peer is known to have `node`."""
@@ -117,10 +120,16 @@ class HeaderSync:
             return True
         return chain.tip_hash is not None and chain.claimed > self._node.tip.work
 
-    def _ask(self, chain: PeerChain, start: HeaderNode, now: float) -> Action:
+    def _ask(
+        self, chain: PeerChain, start: HeaderNode, now: float, end: BlockHash | None = None
+    ) -> Action:
+        """Ask for what follows `start`, or `end`, which builds on it and is not in the tree."""
         chain.unanswered += 1
         chain.deadline = now + self._config.headers_timeout_s
-        return Send(chain.peer, GetHeaders(tuple(self._node.tree.locator(start))))
+        locator = self._node.tree.locator(start)
+        if end is not None and end != start.hash:
+            locator = [end, *locator[: LOCATOR_HASHES_MAX - 1]]
+        return Send(chain.peer, GetHeaders(tuple(locator)))
 
     def on_getheaders(self, peer: int, message: GetHeaders) -> list[Action]:
         """Answer with what follows on our best chain."""
@@ -155,17 +164,55 @@ class HeaderSync:
         chain.stalls = 0
         if not raws:
             return self._finish(chain, now)
-        return self._add(peer, raws, True)
+        return self._add(chain, raws, True, now)
 
-    def on_announce(self, peer: int, raws: Sequence[bytes]) -> list[Action]:
-        return self._add(peer, raws, False)
+    def on_announce(self, peer: int, raws: Sequence[bytes], now: float) -> list[Action]:
+        return self._add(self.chains[peer], raws, False, now)
 
-    def _add(self, peer: int, raws: Sequence[bytes], is_answer: bool) -> list[Action]:
+    def _add(
+        self, chain: PeerChain, raws: Sequence[bytes], is_answer: bool, now: float
+    ) -> list[Action]:
+        peer = chain.peer
         headers = tuple(map(decode_header, raws))
         for parent, child in pairwise(headers):
             if child.previous != parent.hash:
                 return [Blame(peer, Fault.INVALID_HEADER, "headers that do not follow each other")]
-        return [AddHeaders(peer, headers, is_answer)]
+        try:
+            if is_answer and chain.presync is not None:
+                return self._read(chain, chain.presync, headers, now)
+            if shows_enough(self._node, headers):
+                return [AddHeaders(peer, headers, is_answer)]
+            if not is_answer:
+                return self._unconnecting(chain, headers[-1].hash, is_answer, now)
+            unknown = [header for header in headers if self._node.tree.get(header.hash) is None]
+            start = self._node.tree.get(unknown[0].previous)
+            assert start is not None
+            chain.presync = Presync(start)
+            return self._read(chain, chain.presync, unknown, now, len(headers))
+        except Invalid as error:
+            return [Blame(peer, Fault.INVALID_HEADER, str(error))]
+
+    def _read(
+        self, chain: PeerChain, presync: Presync, headers: Sequence[Header], now: float,
+        count: int = 0,
+    ) -> list[Action]:  # fmt: skip
+        """`count`: how many headers the answer had, with those before `headers` that are known."""
+        is_full = max(count, len(headers)) == HEADERS_MAX
+        match presync.take(headers, least_work(self._node), is_full):
+            case Step.ASK:
+                self._syncing = chain.peer
+                return [self._ask(chain, presync.start, now, presync.end)]
+            case Step.STORE:
+                return [AddHeaders(chain.peer, tuple(headers), True)]
+            case Step.LAST:
+                chain.presync = None
+                chain.best = None  # it left the chain on which we met it
+                return [AddHeaders(chain.peer, tuple(headers), True)]
+            case Step.GIVE_UP:
+                return self._finish(chain, now)
+            case Step.DIFFERENT:
+                blame: list[Action] = [Blame(chain.peer, Fault.UNCONNECTING, "another chain")]
+                return blame + self._finish(chain, now)
 
     def on_headers_added(
         self, peer: int, headers: Sequence[Header], is_answer: bool, violation: Violation | None,
@@ -195,6 +242,8 @@ class HeaderSync:
             return self._unconnecting(chain, headers[-1].hash, is_answer, now)
         if not is_answer:
             return self._start(now)
+        if chain.presync is not None and last is not None:
+            return [self._ask(chain, last, now)]
         if len(headers) == HEADERS_MAX and last is not None and is_news:
             self._syncing = peer
             return [self._ask(chain, last, now)]
@@ -220,6 +269,7 @@ class HeaderSync:
 
     def _finish(self, chain: PeerChain, now: float) -> list[Action]:
         """The peer has no more headers for us, whatever it claimed."""
+        chain.presync = None
         chain.claimed = chain.best.work if chain.best else 0
         chain.tip_hash = None
         if self._syncing == chain.peer:
@@ -232,6 +282,7 @@ class HeaderSync:
         for chain in self.chains.values():
             if chain.deadline is not None and now >= chain.deadline:
                 chain.deadline = None
+                chain.presync = None
                 chain.retry_at = now + self._config.headers_timeout_s
                 chain.stalls += 1
                 if self._syncing == chain.peer:

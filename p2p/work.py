@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import assert_never
 
-from consensus.errors import Violation
+from consensus.errors import Missing, Rule, Violation
 from p2p.actions import (
     AcceptBlock,
     Action,
@@ -17,6 +17,7 @@ from p2p.actions import (
 )
 from p2p.compact import Reconstruction
 from p2p.ports import NodePort
+from p2p.presync import shows_enough
 from p2p.router import Router
 
 HEADERS_SLICE = 100
@@ -65,6 +66,9 @@ async def change_ledger(
 
 async def _match(block: Reconstruction, node: NodePort) -> None:
     """Raises: Violation, of the header or of the block that came out."""
+    if not shows_enough(node, [block.header]):
+        # As if its parent were unknown: its chain has to show its work first.
+        raise Missing(Rule.HEADER_PARENT_UNKNOWN, block.header.previous[::-1])
     node.add_headers([block.header])
     block.is_header_good = True
     waiting = node.waiting_txs()

@@ -155,7 +155,7 @@ def test_an_announcement_without_known_parent_is_asked_about_and_in_the_end_a_fa
     sync.on_ready(1, False, hello_at(node.tip, node.chain_id), 0.0)
     missing = Missing(Rule.HEADER_PARENT_UNKNOWN)
     for count in range(1, UNCONNECTING_MAX + 2):
-        (add,) = only(AddHeaders, sync.on_announce(1, RAWS[20:21]))
+        (add,) = only(AddHeaders, sync.on_announce(1, RAWS[20:21], 1.0))
         actions = sync.on_headers_added(1, add.headers, False, missing, 1.0)
         assert len(sent(GetHeaders, actions)) == (count == 1)
         assert bool(only(Blame, actions)) == (count > UNCONNECTING_MAX)

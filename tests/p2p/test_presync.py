@@ -1,0 +1,211 @@
+"""Chains with little work store nothing; one with enough is stored, whoever sends it."""
+
+from __future__ import annotations
+
+import os
+import tracemalloc
+from collections.abc import Iterator
+from functools import cache
+
+import msgspec
+
+from consensus.block import Header, make_header
+from consensus.hashes import BlockHash
+from consensus.header_tree import HeaderTree, earliest_time, expected_bits
+from consensus.params import REGTEST
+from consensus.pow import hash_as_number, target_of
+from p2p.actions import Action, AddHeaders, Blame, Send
+from p2p.config import NetworkConfig
+from p2p.messages import HEADERS_MAX, GetHeaders
+from p2p.peer import Fault
+from p2p.sync import HeaderSync
+from tests.support.p2p_node import ToyNode
+from tests.support.planning import hello_at, only, sent
+
+SPAM = int(os.environ.get("TAEL_SPAM_HEADERS", "12000"))
+"""Headers of the flood; up to 25 000, which have less than half the work of the chain."""
+PARAMS = msgspec.structs.replace(REGTEST, retarget=True, half_life_blocks=10, spacing_s=5)
+NOW = PARAMS.genesis_time + 400 * 86_400
+EASY_S = PARAMS.interval_s
+"""Blocks at this distance keep the difficulty at its least."""
+
+
+def solved(previous: BlockHash, time: int, bits: int, salt: int) -> Header:
+    target, nonce = target_of(bits), 0
+    root = salt.to_bytes(32, "big")
+    while True:
+        header = make_header(1, previous, root, time, bits, nonce)
+        if hash_as_number(header.hash) <= target:
+            return header
+        nonce += 1
+
+
+def extended(tree: HeaderTree, count: int, pace_s: int, salt: int) -> None:
+    """`count` more headers, each `pace_s` after the one before it."""
+    node = tree.best_header
+    for _ in range(count):
+        time = max(earliest_time(node, PARAMS), node.header.time + pace_s)
+        bits = expected_bits(node, tree.genesis, PARAMS)
+        node = tree.add(solved(node.hash, time, bits, salt), NOW)
+
+
+def chain_of(tree: HeaderTree) -> list[Header]:
+    """From height 1 on."""
+    best = tree.best_header
+    return [best.ancestor(height).header for height in range(1, best.height + 1)]
+
+
+@cache
+def strong() -> tuple[Header, ...]:
+    """A chain whose difficulty rose for 140 blocks, to some 3 000 times the least."""
+    tree = ToyNode(PARAMS).tree
+    extended(tree, 140, 5, 1)
+    return tuple(chain_of(tree))
+
+
+@cache
+def longer() -> tuple[Header, ...]:
+    """A chain that begins easily, and ends with more work than the strong one."""
+    tree = ToyNode(PARAMS).tree
+    extended(tree, HEADERS_MAX + 50, EASY_S, 9)
+    extended(tree, 150, 5, 9)
+    return tuple(chain_of(tree))
+
+
+def node_on(headers: tuple[Header, ...]) -> ToyNode:
+    """A node whose tip is the last of `headers`."""
+    node = ToyNode(PARAMS, lambda: NOW)
+    node.add_headers(headers)
+    node.chain.tip = node.tree.best_header
+    return node
+
+
+def spam() -> Iterator[Header]:
+    """Headers off genesis that are as easy to make as can be."""
+    tree = ToyNode(PARAMS).tree
+    previous, time = tree.genesis.hash, tree.genesis.header.time
+    while True:
+        time += EASY_S
+        header = solved(previous, time, PARAMS.pow_limit_bits, 7)
+        previous = header.hash
+        yield header
+
+
+class Talk:
+    """One peer that answers every getheaders with what `serve` has for its locator."""
+
+    def __init__(self, node: ToyNode) -> None:
+        self.node = node
+        self.sync = HeaderSync(node, NetworkConfig())
+        hello = hello_at(node.tip, node.chain_id, node.tip.work * 1_000)
+        self.actions = self.sync.on_ready(
+            1, False, msgspec.structs.replace(hello, tip=bytes(32)), 0
+        )
+        self.faults: list[Fault] = []
+
+    def asked(self) -> GetHeaders | None:
+        found = [message for _, message in sent(GetHeaders, self.actions)]
+        return found[0] if found else None
+
+    def answer(self, headers: list[Header]) -> None:
+        actions = self.sync.on_headers(1, [header.raw for header in headers], 1.0)
+        self.actions = list(self._done(actions))
+
+    def _done(self, actions: list[Action]) -> Iterator[Action]:
+        for action in actions:
+            if isinstance(action, Blame):
+                self.faults.append(action.fault)
+            elif isinstance(action, AddHeaders):
+                self.node.add_headers(action.headers)
+                yield from self.sync.on_headers_added(1, action.headers, True, None, 1.0)
+            else:
+                assert isinstance(action, Send)
+                yield action
+
+    def answer_from(self, chain: list[Header], limit: int = 100) -> None:
+        """Answer as an honest peer with `chain` does, until it is asked no more."""
+        heights = {header.hash: height for height, header in enumerate(chain, 1)}
+        for _ in range(limit):
+            message = self.asked()
+            if message is None:
+                return
+            start = next((heights[known] for known in message.locator if known in heights), 0)
+            self.answer(chain[start : start + HEADERS_MAX])
+        raise AssertionError("asked without end")
+
+
+def test_a_flood_of_easy_headers_off_genesis_stores_nothing() -> None:
+    node = node_on(strong())
+    talk, made, before = Talk(node), spam(), len(node.tree)
+    batches = [[next(made) for _ in range(HEADERS_MAX)] for _ in range(2)]
+    talk.answer(batches[0])
+    tracemalloc.start()
+    try:
+        for _ in range(SPAM // HEADERS_MAX - 2):
+            talk.answer(batches[1])
+            batches[1] = [next(made) for _ in range(HEADERS_MAX)]
+        del batches
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert talk.asked() is not None
+    assert len(node.tree) == before
+    assert used < 1_000_000
+    talk.answer([next(made)])
+    assert len(node.tree) == before
+    assert talk.asked() is None
+
+
+def test_a_chain_that_shows_enough_work_is_stored_in_the_second_pass() -> None:
+    node = node_on(strong())
+    talk = Talk(node)
+    talk.answer_from(list(longer()))
+    assert node.tree.best_header.hash == longer()[-1].hash
+    assert node.tree.best_header.work > node.tip.work
+    assert not talk.faults
+
+
+def test_who_shows_one_chain_and_brings_another_stores_nothing() -> None:
+    node = node_on(strong())
+    shown, made, before = list(longer()), spam(), len(node.tree)
+    talk = Talk(node)
+    talk.answer(shown[:HEADERS_MAX])
+    talk.answer(shown[HEADERS_MAX:])
+    talk.answer([next(made) for _ in range(HEADERS_MAX)])
+    assert talk.faults == [Fault.UNCONNECTING]
+    assert len(node.tree) == before
+
+
+def test_an_announced_header_of_little_work_is_asked_about_and_not_stored() -> None:
+    node = node_on(strong())
+    talk = Talk(node)
+    talk.answer([])
+    before = len(node.tree)
+    easy = next(spam())
+    actions = talk.sync.on_announce(1, [easy.raw], 1.0)
+    assert not only(AddHeaders, actions)
+    assert len(sent(GetHeaders, actions)) == 1
+    assert len(node.tree) == before
+
+
+def test_a_branch_close_to_the_tip_is_stored_at_once() -> None:
+    node = node_on(strong())
+    base = node.tip.ancestor(node.tip.height - 1)
+    bits = expected_bits(base, node.tree.genesis, PARAMS)
+    side = solved(base.hash, base.header.time + 5_000, bits, 77)
+    talk = Talk(node)
+    talk.answer([side])
+    assert node.tree.get(side.hash) is not None
+
+
+def test_a_header_that_lies_about_its_work_does_not_count() -> None:
+    node = node_on(strong())
+    easy = next(spam())
+    liar = make_header(1, easy.hash, bytes(32), easy.time + 5, node.tip.header.bits, 0)
+    hard = make_header(1, easy.hash, bytes(32), easy.time + 5, 0x1A00FFFF, 0)
+    before = len(node.tree)
+    for last in (liar, hard):
+        talk = Talk(node)
+        talk.answer([easy, last])
+        assert talk.faults == [Fault.INVALID_HEADER]
+        assert len(node.tree) == before
