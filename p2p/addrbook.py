@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 import ipaddress
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated
 
 import msgspec
@@ -34,6 +34,8 @@ SEEN_S_MAX = 30 * 86_400
 RETRY_FIRST_S = 60
 RETRY_LAST_S = 86_400
 FAILURES_MAX = 10
+ANCHORS_MAX = 8
+"""Peers to which we were connected when the book was written."""
 SAMPLE_FRACTION = 4
 SAMPLE_MIN = 16
 """A small network would not find together if only a part of few addresses were told."""
@@ -74,6 +76,11 @@ def group_of(endpoint: Endpoint) -> str:
     return str(ipaddress.ip_network(f"{address}/{prefix}", strict=False))
 
 
+def network_of(host: str) -> str:
+    """Likewise for who connects to us, whose ports say nothing: inside, each host is a group."""
+    return group_of(Endpoint(host, 0)) if scope_of(host) is Scope.PUBLIC else host
+
+
 class Entry(msgspec.Struct, array_like=True):
     """What is known of an address. Times are seconds since 1970, 0 for never."""
 
@@ -102,10 +109,11 @@ class _File(msgspec.Struct, array_like=True):
     version: int
     entries: list[Entry]
     discouraged: dict[str, int]
+    anchors: Annotated[list[tuple[str, int]], msgspec.Meta(max_length=ANCHORS_MAX)]
 
 
 _FILE = decoder_of(_File)
-FILE_VERSION = 1
+FILE_VERSION = 2
 
 
 class _Groups:
@@ -139,6 +147,8 @@ class AddressBook:
         self._sources = _Groups()
         self._discouraged: dict[str, int] = {}
         self._counts = {False: 0, True: 0}
+        self.anchors: list[Endpoint] = []
+        """Peers that this node had connected to when it stopped; dialled first."""
         if data is not None:
             file: _File = decode(_FILE, data)
             if file.version != FILE_VERSION:
@@ -150,6 +160,7 @@ class AddressBook:
                     raise DecodeError(Rule.MALFORMED, "address book", str(entry.endpoint))
                 self._insert(entry)
             self._discouraged = file.discouraged
+            self.anchors = [Endpoint(host, port) for host, port in file.anchors]
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -157,8 +168,11 @@ class AddressBook:
     def __contains__(self, endpoint: Endpoint) -> bool:
         return endpoint in self._entries
 
-    def dump(self) -> bytes:
-        return encode(_File(FILE_VERSION, list(self._entries.values()), self._discouraged))
+    def dump(self, connected: Sequence[Endpoint] = ()) -> bytes:
+        """`connected`: peers to which this node itself connected, those with the longest stay
+        first; the anchors of the next start."""
+        anchors = [(host, port) for host, port in connected[:ANCHORS_MAX]]
+        return encode(_File(FILE_VERSION, list(self._entries.values()), self._discouraged, anchors))
 
     def _table(self, tried: bool) -> _Groups:
         return self._tried if tried else self._new

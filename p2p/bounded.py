@@ -6,6 +6,8 @@ from collections.abc import Hashable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T", bound=Hashable)
+PAUSE_S_MAX = 10.0
+"""Longest time for which a peer that took up too much of ours is not read from."""
 
 
 class RecentSet(Generic[T]):
@@ -50,12 +52,31 @@ class TokenBucket:
         self._left = burst
         self._seen = now
 
-    def take(self, now: float) -> bool:
-        """Whether it is allowed once more."""
+    def take(self, now: float, count: float = 1) -> bool:
+        """Whether it is allowed once more, or `count` times."""
         earned = (now - self._seen) * self._per_second
         self._left = min(self._left + earned, self._burst)
         self._seen = now
-        if self._left < 1:
+        if self._left < count:
             return False
-        self._left -= 1
+        self._left -= count
         return True
+
+
+class WorkBudget:
+    """Lets someone take up a share of our time in the long run, and `burst_s` at once."""
+
+    def __init__(self, share: float, burst_s: float, now: float) -> None:
+        self._share = share
+        self._burst_s = burst_s
+        self._left_s = burst_s
+        self._seen = now
+
+    def spend(self, spent_s: float, now: float) -> float:
+        """`spent_s` were taken up, from `now` on. Returns how long the next has to wait."""
+        earned = (now - self._seen) * self._share
+        self._left_s = min(self._left_s + earned, self._burst_s) - spent_s
+        self._seen = now
+        if self._left_s >= 0:
+            return 0.0
+        return min(-self._left_s / self._share, PAUSE_S_MAX)

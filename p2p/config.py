@@ -20,10 +20,14 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
     inbound_max: int = 117
     per_address_max: int = 16
     """Accepted connections from one address."""
+    per_network_max: int = 32
+    """Accepted connections from one /16 of public IPv4, or /32 of public IPv6."""
     handshaking_max: int = 32
     """Accepted connections without a hello; a new one replaces the oldest."""
     handshake_s: float = 10.0
     ping_interval_s: float = 30.0
+    first_pong_s: float = 20.0
+    """How long a peer that never answered a ping, and says nothing else, is kept."""
     pong_timeout_s: float = 60.0
     send_timeout_s: float = 60.0
     """How long one message may wait for a peer to read."""
@@ -37,5 +41,9 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
     tx_timeout_s: float = 5.0
     tx_delay_s: tuple[float, float] = (0.010, 0.060)
     """Least and most time that a transaction waits before it is announced."""
+    work_share: float = 0.25
+    """Part of the time that one peer may take up with what comes to nothing."""
+    work_burst_s: float = 2.0
+    """How much of it at once."""
     tick_s: float = 0.5
     """How often deadlines are looked at."""

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from consensus.errors import DecodeError, StorageError
 from p2p.actions import Dial
-from p2p.addrbook import AddressBook
+from p2p.addrbook import AddressBook, Scope, network_of, scope_of
+from p2p.bounded import WorkBudget
 from p2p.config import NetworkConfig
 from p2p.dialer import Dialer
+from p2p.eviction import Candidate, choose_victim
 from p2p.link import Link
 from p2p.messages import PROTOCOL_VERSION, Hello, encode_work
 from p2p.peer import ConnectionType, Peer, Reason
@@ -110,12 +112,38 @@ class Connections:
         strangers = [link for link in inbound if not link.is_ready]
         if len(same) >= self._config.per_address_max:
             return Reason.FULL
+        network = network_of(remote.host)
+        near = [link for link in inbound if network_of(link.peer.endpoint.host) == network]
+        if len(near) >= self._config.per_network_max and scope_of(remote.host) is Scope.PUBLIC:
+            return Reason.FULL
         crowded = len(strangers) >= self._config.handshaking_max
         if crowded or len(inbound) >= self._config.inbound_max:
-            if not strangers:
+            stale = strangers[0] if strangers else self._victim(inbound)
+            if stale is None:
                 return Reason.FULL
-            self.drop(strangers[0], Reason.FULL)
+            self.drop(stale, Reason.FULL)
         return None
+
+    def _victim(self, inbound: Sequence[Link]) -> Link | None:
+        """Whose place one more may take, when all who are in said hello."""
+        victim = choose_victim(
+            [
+                Candidate(
+                    link.peer.id, network_of(link.peer.endpoint.host), link.ready_at or 0.0,
+                    link.session.ping_s, link.peer.last_block, link.peer.last_tx,
+                )
+                for link in inbound
+            ]
+        )  # fmt: skip
+        return None if victim is None else self.links[victim]
+
+    def outbound(self) -> list[Endpoint]:
+        """The peers from the address book to which we are connected, the oldest first."""
+        return [
+            link.peer.endpoint
+            for link in self.links.values()
+            if link.is_ready and link.peer.kind is ConnectionType.OUTBOUND
+        ]
 
     def dial(self, action: Dial) -> None:
         """Open a connection, and serve it until it ends."""
@@ -154,7 +182,8 @@ class Connections:
             self._config,
             now,
         )
-        link = self.links[peer.id] = Link(peer, wire, session)
+        work = WorkBudget(self._config.work_share, self._config.work_burst_s, now)
+        link = self.links[peer.id] = Link(peer, wire, session, work)
         return link
 
     def _greet(self, peer: Peer) -> Hello:
@@ -198,7 +227,13 @@ class Connections:
                 if frame is None:
                     return
                 link.is_busy = True
+                began, brought = self._clock.monotonic(), link.peer.brought
                 await self._handler.on_frame(link, frame)
+                # Who keeps us busy for nothing waits, while others are served.
+                if link.peer.brought == brought:
+                    pause = link.work.spend(self._clock.monotonic() - began, began)
+                    if pause:
+                        await asyncio.sleep(pause)
             except DecodeError as error:
                 self._handler.on_malformed(link, error)
             link.is_busy = False

@@ -7,6 +7,7 @@ Source: docs/p2p.md, "Connections".
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection
 
 from p2p.actions import Dial
@@ -45,6 +46,8 @@ class Dialer:
         """What was dialled from the address book and has not ended."""
         self._own: RecentSet[Endpoint] = RecentSet(OWN_MAX)
         """Addresses that turned out to be ours."""
+        # Who fills the book with its own addresses does not choose our peers after a restart.
+        self._anchors: deque[Endpoint] = deque(book.anchors)
         for endpoint in config.connect:
             self.add(endpoint)
 
@@ -78,12 +81,23 @@ class Dialer:
         if len(self._automatic) < self._config.outbound_target:
             groups = {group_of(endpoint) for endpoint in self._automatic}
             busy = {*self._automatic, *self._targets, *self._own, *connected}
-            chosen = self._book.choose(now, groups, busy)
+            chosen = self._anchor(groups, busy, now) or self._book.choose(now, groups, busy)
             if chosen is not None:
                 self._automatic[chosen] = None
                 dials.append(Dial(chosen, ConnectionType.OUTBOUND))
                 self._book.on_dialled(chosen, now)
         return dials
+
+    def _anchor(
+        self, groups: Collection[str], busy: Collection[Endpoint], now: int
+    ) -> Endpoint | None:
+        """The next peer from before the restart, if there is one to dial; each is tried once."""
+        while self._anchors:
+            found = self._anchors.popleft()
+            is_wanted = group_of(found) not in groups and found not in busy
+            if is_wanted and not self._book.is_discouraged(found.host, now):
+                return found
+        return None
 
     def on_ready(self, endpoint: Endpoint, now: int) -> None:
         """A node of this network answered."""

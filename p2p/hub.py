@@ -95,8 +95,9 @@ class Hub:
 
     async def close(self) -> None:
         """End every connection and every task."""
+        anchors = self._connections.outbound()
         await self._connections.close(CLOSE_S)
-        self._store.save(self._book.dump())
+        self._store.save(self._book.dump(anchors))
 
     @property
     def local_address(self) -> Endpoint | None:
@@ -228,6 +229,7 @@ class Hub:
         violation, actions = await change_ledger(action, self._node, self._router)
         link = self._connections.links.get(action.peer)
         if link is not None and violation is None:
+            link.peer.brought += 1
             if isinstance(action, AcceptBlock | AddCompact | AddBlockTxs):
                 link.peer.last_block = self._clock.now()
             elif isinstance(action, SubmitTx):
@@ -263,7 +265,7 @@ class Hub:
         peer.bytes_received += len(frame)
         peer.last_receive = self._clock.now()
         message = decode_message(frame)
-        if not peer.within_budget(message, now):
+        if not peer.within_budget(message, len(frame), now):
             self._blame(link, Fault.FLOOD, type(message).__name__)
             return
         deliver, actions = link.session.on_message(message, now)
@@ -310,7 +312,7 @@ class Hub:
                 self._tick(now)
             if now >= next_save:
                 next_save = now + SAVE_INTERVAL_S
-                self._store.save(self._book.dump())
+                self._store.save(self._book.dump(self._connections.outbound()))
             if now >= self._router.wake_at:
                 self._apply(self._router.on_wake())
             self._sleeps_until = min(next_tick, self._router.wake_at)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from consensus.hashes import BlockHash, Wtxid
+from p2p.bounded import WorkBudget
 from p2p.messages import Message, encode_message
 from p2p.peer import Peer, Reason
 from p2p.ports import Clock, NodePort, Wire
@@ -22,8 +23,10 @@ TXS_ASKED_MAX = 10_000
 class Link:
     """A connection that is being served."""
 
-    def __init__(self, peer: Peer, wire: Wire, session: Session) -> None:
+    def __init__(self, peer: Peer, wire: Wire, session: Session, work: WorkBudget) -> None:
         self.peer = peer
+        self.work = work
+        """Time that the peer may take up for nothing."""
         self.wire = wire
         self.session = session
         self.reason: Reason | None = None

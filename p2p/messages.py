@@ -215,34 +215,37 @@ class Kind(msgspec.Struct, frozen=True):
     """How many a peer may send in the long run."""
     burst: int
     """How many at once."""
+    bytes_per_minute: int
+    """How many bytes of such messages a peer may send in the long run, and at once."""
     decoder: msgspec.msgpack.Decoder[Any]
 
 
 def _kind(
-    name: str, struct: type[msgspec.Struct], bytes_max: int, per_minute: int, burst: int
-) -> Kind:
-    return Kind(name, struct, bytes_max, per_minute, burst, decoder_of(struct))
+    name: str, struct: type[msgspec.Struct], bytes_max: int, per_minute: int, burst: int,
+    bytes_per_minute: int,
+) -> Kind:  # fmt: skip
+    return Kind(name, struct, bytes_max, per_minute, burst, bytes_per_minute, decoder_of(struct))
 
 
 MESSAGES: Mapping[int, Kind] = {
-    0: _kind("hello", Hello, 256, 60, 60),
-    1: _kind("ping", Ping, 11, 60, 60),
-    2: _kind("pong", Pong, 11, 60, 60),
-    3: _kind("getaddr", GetAddr, 2, 2, 2),
-    4: _kind("addr", Addr, 13_505, 2, 2),
-    5: _kind("getheaders", GetHeaders, 2_215, 3_000, 300),
-    6: _kind("headers", Headers, 164_005, 6_000, 600),
-    7: _kind("inv", Inv, 34_005, 6_000, 600),
-    8: _kind("gettxs", GetTxs, 34_005, 6_000, 600),
-    9: _kind("txs", Txs, TXS_BYTES_MAX, 30_000, 3_000),
-    10: _kind("getblocks", GetBlocks, 1_093, 30_000, 3_000),
-    11: _kind("block", BlockMessage, FRAME_BYTES_MAX, 60_000, 6_000),
-    12: _kind("notfound", NotFound, 34_005, 6_000, 600),
-    13: _kind("announce", Announce, 659, 1_200, 600),
-    14: _kind("compactmode", CompactMode, 3, 60, 60),
-    15: _kind("compact", Compact, 260_100, 1_200, 600),
-    16: _kind("getblocktxs", GetBlockTxs, 30_039, 600, 60),
-    17: _kind("blocktxs", BlockTxs, FRAME_BYTES_MAX, 600, 60),
+    0: _kind("hello", Hello, 256, 60, 60, 15_360),
+    1: _kind("ping", Ping, 11, 60, 60, 660),
+    2: _kind("pong", Pong, 11, 60, 60, 660),
+    3: _kind("getaddr", GetAddr, 2, 2, 2, 4),
+    4: _kind("addr", Addr, 13_505, 2, 2, 27_010),
+    5: _kind("getheaders", GetHeaders, 2_215, 3_000, 300, 3_000_000),
+    6: _kind("headers", Headers, 164_005, 6_000, 600, 600_000_000),
+    7: _kind("inv", Inv, 34_005, 6_000, 600, 60_000_000),
+    8: _kind("gettxs", GetTxs, 34_005, 6_000, 600, 60_000_000),
+    9: _kind("txs", Txs, TXS_BYTES_MAX, 30_000, 3_000, 600_000_000),
+    10: _kind("getblocks", GetBlocks, 1_093, 30_000, 3_000, 30_000_000),
+    11: _kind("block", BlockMessage, FRAME_BYTES_MAX, 60_000, 6_000, 6_000_000_000),
+    12: _kind("notfound", NotFound, 34_005, 6_000, 600, 60_000_000),
+    13: _kind("announce", Announce, 659, 1_200, 600, 600_000),
+    14: _kind("compactmode", CompactMode, 3, 60, 60, 180),
+    15: _kind("compact", Compact, 260_100, 1_200, 600, 60_000_000),
+    16: _kind("getblocktxs", GetBlockTxs, 30_039, 600, 60, 6_000_000),
+    17: _kind("blocktxs", BlockTxs, FRAME_BYTES_MAX, 600, 60, 400_000_000),
 }
 """Every message by its id."""
 

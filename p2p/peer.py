@@ -114,6 +114,12 @@ class Peer:
             number: TokenBucket(kind.per_minute / 60, kind.burst, monotonic)
             for number, kind in MESSAGES.items()
         }
+        self._bytes_budgets = {
+            number: TokenBucket(kind.bytes_per_minute / 60, kind.bytes_per_minute, monotonic)
+            for number, kind in MESSAGES.items()
+        }
+        self.brought = 0
+        """Blocks, transactions and answers with headers that were good."""
         self.asked_addr = False
         self.gave_addr = False
         self.bytes_sent = 0
@@ -149,9 +155,12 @@ class Peer:
         self._scored_at = monotonic
         return self.score(monotonic)
 
-    def within_budget(self, message: Any, monotonic: float) -> bool:
-        """Whether the peer may send one more message of this kind."""
-        return self._budgets[IDS[type(message)]].take(monotonic)
+    def within_budget(self, message: Any, size_bytes: int, monotonic: float) -> bool:
+        """Whether the peer may send one more message of this kind, of so many bytes."""
+        number = IDS[type(message)]
+        return self._budgets[number].take(monotonic) and self._bytes_budgets[number].take(
+            monotonic, size_bytes
+        )
 
     def __str__(self) -> str:
         return f"peer {self.id} ({self.endpoint}, {self.kind})"

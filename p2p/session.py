@@ -172,7 +172,10 @@ class Session:
             return self._give_up() if now >= self._deadline else []
         if self._ping is not None:
             waited_since = max(self._ping[1], self._heard_at)
-            return self._give_up() if now - waited_since >= self._config.pong_timeout_s else []
+            config = self._config
+            # Before the first pong nothing else of ours can hold the answer up for long.
+            limit = config.pong_timeout_s if self.ping_s is not None else config.first_pong_s
+            return self._give_up() if now - waited_since >= limit else []
         if now < self._next_ping:
             return []
         nonce = self._draw_nonce()

@@ -253,19 +253,20 @@ def test_the_hash_of_a_block_is_read_off_its_bytes() -> None:
 
 def test_the_document_lists_every_message_with_its_numbers() -> None:
     rows = re.findall(
-        r"^\| (\d+) \| `(\w+)` \| (.+?) \| ([\d ]+) \| (.+?) \|$",
+        r"^\| (\d+) \| `(\w+)` \| (.+?) \| ([\d ]+) \| (.+?) \| ([\d ]+) \|$",
         DOCUMENT.read_text().replace("\u202f", " "), re.MULTILINE,
     )  # fmt: skip
-    listed = {int(number): (name, size, rate) for number, name, _, size, rate in rows}
+    listed = {int(number): row for number, *row in rows}
     assert set(listed) == set(MESSAGES)
     for number, kind in MESSAGES.items():
-        name, size, rate = listed[number]
+        name, _, size, rate, bytes_rate = listed[number]
         assert name == kind.name
         assert int(size.replace(" ", "")) == kind.bytes_max
+        assert int(bytes_rate.replace(" ", "")) == kind.bytes_per_minute
         if kind.struct is not Hello:
             numbers = [int(text) for text in re.findall(r"\d+", rate.replace(" ", ""))]
             assert numbers == [kind.per_minute, kind.burst]
-    for number, _, fields, _, _ in rows:
+    for number, _, fields, *_ in rows:
         wanted = MESSAGES[int(number)].struct.__struct_fields__
         assert all(field in fields for field in wanted)
 

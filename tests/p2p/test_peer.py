@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from consensus.errors import DecodeError, Invalid, Missing, Premature, Refused, Rule, Violation
-from p2p.bounded import RecentSet
-from p2p.messages import GetAddr, Ping
+from p2p.bounded import PAUSE_S_MAX, RecentSet, WorkBudget
+from p2p.messages import IDS, MESSAGES, Compact, GetAddr, Ping
 from p2p.peer import SCORE_MAX, SCORES, ConnectionType, Fault, Peer, is_to_blame, score_of
 from p2p.ports import Endpoint
 
@@ -70,15 +70,34 @@ def test_many_small_faults_in_a_short_time_reach_the_limit() -> None:
 
 def test_a_budget_runs_out_and_fills_again() -> None:
     made = peer()
-    assert [made.within_budget(GetAddr(), 0.0) for _ in range(3)] == [True, True, False]
-    assert not made.within_budget(GetAddr(), 29.0)
-    assert made.within_budget(GetAddr(), 31.0)
+    assert [made.within_budget(GetAddr(), 2, 0.0) for _ in range(3)] == [True, True, False]
+    assert not made.within_budget(GetAddr(), 2, 29.0)
+    assert made.within_budget(GetAddr(), 2, 31.0)
 
 
 def test_every_kind_of_message_has_its_own_budget() -> None:
     made = peer()
-    assert [made.within_budget(Ping(1), 0.0) for _ in range(61)].count(True) == 60
-    assert made.within_budget(GetAddr(), 0.0)
+    assert [made.within_budget(Ping(1), 3, 0.0) for _ in range(61)].count(True) == 60
+    assert made.within_budget(GetAddr(), 2, 0.0)
+
+
+def test_bytes_of_a_kind_have_a_budget_of_their_own() -> None:
+    made = peer()
+    kind = MESSAGES[IDS[Compact]]
+    message = Compact(bytes(80), bytes(8), b"x", b"")
+    count = kind.bytes_per_minute // kind.bytes_max
+    # Its number alone would allow for more.
+    assert count < kind.per_minute
+    answers = [made.within_budget(message, kind.bytes_max, 0.0) for _ in range(kind.burst)]
+    assert answers.count(True) == min(count, kind.burst)
+
+
+def test_who_takes_up_time_for_nothing_waits_and_is_free_again_later() -> None:
+    budget = WorkBudget(0.25, 2.0, 0.0)
+    assert [budget.spend(0.5, 0.0) for _ in range(4)] == [0.0] * 4
+    assert budget.spend(0.5, 0.0) == 2.0
+    assert budget.spend(0.0, 2.0) == 0.0
+    assert budget.spend(100.0, 2.0) == PAUSE_S_MAX
 
 
 def test_where_a_peer_listens_is_told_by_its_hello_or_by_whom_we_dialled() -> None:

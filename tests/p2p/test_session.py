@@ -14,21 +14,21 @@ from p2p.peer import Fault, Reason
 from p2p.session import TRANSITIONS, Input, Session, State, Step
 
 CHAIN = BlockHash(bytes(range(32)))
-CONFIG = NetworkConfig()
+CONFIG = NetworkConfig(first_pong_s=60.0)
 HELLO = Hello(1, 0, CHAIN, b"nonce 01", b"regtest", b"/x/", 0, 0, CHAIN, b"\x02")
 THEIRS = msgspec.structs.replace(HELLO, nonce=b"nonce 02")
 PEER = 7
 
 
-def session(opened: bool = True) -> Session:
+def session(opened: bool = True, config: NetworkConfig = CONFIG) -> Session:
     return Session(
         PEER, opened, CHAIN, lambda: HELLO, lambda nonce: nonce == HELLO.nonce, lambda: 99,
-        CONFIG, 0.0,
+        config, 0.0,
     )  # fmt: skip
 
 
-def ready() -> Session:
-    made = session()
+def ready(config: NetworkConfig = CONFIG) -> Session:
+    made = session(config=config)
     made.on_message(THEIRS, 0.0)
     return made
 
@@ -120,6 +120,13 @@ def test_a_peer_that_does_not_answer_is_given_up() -> None:
     made.on_tick(0.0)
     assert made.on_tick(59.9) == []
     assert made.on_tick(60.0) == [Close(PEER, Reason.TIMEOUT)]
+
+
+def test_a_peer_that_never_answered_is_given_up_sooner() -> None:
+    made = ready(NetworkConfig())
+    made.on_tick(0.0)
+    assert made.on_tick(19.9) == []
+    assert made.on_tick(20.0) == [Close(7, Reason.TIMEOUT)]
 
 
 def test_a_peer_that_sends_other_things_is_not_given_up() -> None:
