@@ -76,6 +76,7 @@ _PEER_OPTIONS = (
         "--certificate", is_flag=True, default=None,
         help="Show this node's certificate and its fingerprint, and end.",
     ),
+    click.option("--outbound", type=int, metavar="N", help="Nodes to find beside those. [8]"),
     click.option("--listen/--no-listen", default=None, help="Accept other nodes. [yes]"),
 )  # fmt: skip
 

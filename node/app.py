@@ -205,6 +205,7 @@ class Node:
         config = NetworkConfig(
             listen=settings.p2p,
             connect=settings.connect,
+            outbound_target=settings.config.outbound,
             agent=f"/tael:{VERSION}/".encode(),
         )
         machine = self.machine

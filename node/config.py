@@ -46,6 +46,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     p2p: str = ""
     connect: tuple[str, ...] = ()
     listen: bool = True
+    outbound: int = 8
     p2p_tls: str = "on"
     members: str = ""
     mine_to: str = ""
@@ -64,6 +65,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _BOUNDS: Mapping[str, tuple[int, int]] = {
+    "outbound": (0, 64),
     "mine_processes": (1, 256),
     "mine_interval": (0, 86_400),
     "mempool_mb": (1, 100_000),

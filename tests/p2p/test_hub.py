@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from contextlib import suppress
 
 import msgspec
+import pytest
 
 from consensus.hashes import Wtxid
 from p2p.actions import Blame, Send
@@ -225,3 +227,19 @@ def test_what_the_session_answers_goes_no_further() -> None:
     scene = Scene(ConnectionType.OUTBOUND)
     scene.join()
     assert scene.router.on_message(scene.peer, Ping(1)) == []
+
+
+def test_faults_that_come_in_numbers_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        world: dict[Endpoint, Accept] = {}
+        node, hub = make_hub(world)
+        await hub.start()
+        with caplog.at_level("INFO"):
+            for _ in range(300):
+                assert await misbehave(await come_from(world, NEAR), node) == "misbehaving"
+        await hub.close()
+
+    started = time.monotonic()
+    asyncio.run(scenario())
+    allowed = 100 + (time.monotonic() - started) + 1
+    assert 50 < len([line for line in caplog.messages if "score" in line]) <= allowed

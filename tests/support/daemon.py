@@ -22,7 +22,7 @@ from consensus.block import Block
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 _RPC_AT = re.compile(r"JSON-RPC at http://127\.0\.0\.1:(\d+)")
-_P2P_AT = re.compile(r"peers at 127\.0\.0\.1:(\d+)")
+_P2P_AT = re.compile(r"peers at (127\.0\.0\.\d+):(\d+)")
 
 
 class RpcFailure(Exception):
@@ -55,6 +55,7 @@ class Daemon:
         self.options = options
         self.network = network
         self.rpc_port = 0
+        self.p2p_host = "127.0.0.1"
         self.p2p_port = 0
         self.log: list[str] = []
         self._process: subprocess.Popen[str] | None = None
@@ -62,7 +63,7 @@ class Daemon:
 
     @property
     def p2p(self) -> str:
-        return f"127.0.0.1:{self.p2p_port}"
+        return f"{self.p2p_host}:{self.p2p_port}"
 
     @property
     def url(self) -> str:
@@ -78,7 +79,7 @@ class Daemon:
         command = [
             sys.executable, "-m", "node", "--network", self.network,
             "--datadir", str(self.datadir), "--rpc", f"127.0.0.1:{self.rpc_port}",
-            "--p2p", f"127.0.0.1:{self.p2p_port}", *self.options, *more,
+            "--p2p", self.p2p, *self.options, *more,
         ]  # fmt: skip
         self.log = []
         self._process = subprocess.Popen(
@@ -98,7 +99,7 @@ class Daemon:
             if found := _RPC_AT.search(line):
                 self.rpc_port = int(found[1])
             if found := _P2P_AT.search(line):
-                self.p2p_port = int(found[1])
+                self.p2p_host, self.p2p_port = found[1], int(found[2])
 
     def _is_ready(self) -> bool:
         assert self._process is not None
