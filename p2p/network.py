@@ -34,6 +34,8 @@ FAREWELL_BYTES_MAX = 64
 CONTROL_FRAMES_PER_S = 1.0
 CONTROL_FRAMES_BURST = 60.0
 HTTP_LINE_BYTES_MAX = 1_024
+WS_BYTES_MAX = FRAME_BYTES_MAX + 1
+"""aiohttp refuses a message of the size that it is given, so it is given one more."""
 
 
 class _Socket(Protocol):
@@ -170,7 +172,7 @@ class WebSocketTransport:
             if self._tls is not None and self._tls.refusal(encrypted):
                 return _refuse(403)
             ws: web.WebSocketResponse = web.WebSocketResponse(
-                compress=False, max_msg_size=FRAME_BYTES_MAX, autoping=False,
+                compress=False, max_msg_size=WS_BYTES_MAX, autoping=False,
                 timeout=CLOSE_TIMEOUT_S,
             )  # fmt: skip
             if not ws.can_prepare(request):
@@ -203,7 +205,7 @@ class WebSocketTransport:
         try:
             ws = await self._client.ws_connect(
                 f"{'wss' if tls else 'ws'}://{endpoint}/", compress=0,
-                max_msg_size=FRAME_BYTES_MAX, autoping=False, ssl=tls.client if tls else True,
+                max_msg_size=WS_BYTES_MAX, autoping=False, ssl=tls.client if tls else True,
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
             )  # fmt: skip
         except (aiohttp.ClientError, ValueError) as error:

@@ -11,8 +11,10 @@ import aiohttp
 import msgspec
 import pytest
 
+from consensus.params import BLOCK_BYTES_MAX
 from p2p.messages import (
     FRAME_BYTES_MAX,
+    BlockMessage,
     GetBlocks,
     Ping,
     encode_message,
@@ -188,5 +190,19 @@ def test_a_peer_that_does_not_read_is_dropped_with_little_queued() -> None:
                 await until(lambda: len(os.listdir("/proc/self/fd")) == files, "for the cut")
                 assert scene.network.totals().bytes_sent < 16_000_000
             node.served_bytes = 0
+
+    asyncio.run(scenario())
+
+
+def test_the_largest_message_is_let_through() -> None:
+    async def scenario() -> None:
+        raw = b"\x92\xc4\x50" + bytes(BLOCK_BYTES_MAX - 3)
+        async with attacked() as scene, RawSocket(scene.address) as peer:
+            await peer.upgrade()
+            peer.write_frame(encode_message(hello_of(scene.node)))
+            peer.write_frame(encode_message(BlockMessage(raw)))
+            peer.write_frame(encode_message(Ping(5)))
+            # It was read, and not asked for: that is told by the score, and ends nothing.
+            await until(lambda: any(info.score for info in scene.network.peers()))
 
     asyncio.run(scenario())
