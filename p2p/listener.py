@@ -28,12 +28,13 @@ class _Arrival:
     def __init__(self, accepted: socket.socket) -> None:
         self.socket = accepted
         self.protocol: asyncio.BaseProtocol | None = None
-        self.transport: asyncio.BaseTransport | None = None
+        self.transport: asyncio.Transport | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.task: asyncio.Task[None] | None = None
 
     def cut(self) -> None:
-        if isinstance(self.transport, asyncio.WriteTransport):
+        # Not by its class: those of uvloop are none of asyncio's.
+        if self.transport is not None:
             self.transport.abort()
         elif self.task is not None:
             self.task.cancel()

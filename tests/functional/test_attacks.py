@@ -198,7 +198,8 @@ def test_three_hundred_slow_connections_are_cut_and_an_honest_peer_gets_in(node:
             async with raw_peer(attack.address) as late:
                 await late.greet(GUEST)
                 assert time.monotonic() - began < 2
-            assert all(await asyncio.gather(*tasks))
+            kept = [n % 4 for n, cut in enumerate(await asyncio.gather(*tasks)) if not cut]
+            assert not kept, f"kept, by kind: {kept}"
             assert time.monotonic() - began < 30
 
     asyncio.run(scenario())
