@@ -15,9 +15,10 @@ from consensus.block import genesis
 from consensus.errors import DecodeError, Refused, StorageError
 from consensus.hashes import LockHash
 from consensus.tx import BURN_LOCK
+from node.backup import Backups
 from node.blockfiles import RecordFiles
 from node.config import PORTS, PRIVATE_PORTS, ConfigError, Settings
-from node.datadir import DataDirectory, SmallFile
+from node.datadir import MEMPOOL_FILE, PEERS_FILE, DataDirectory, SmallFile
 from node.events import EventBus, TipChanged
 from node.identity import load_tls
 from node.keeper import TemplateKeeper
@@ -43,8 +44,6 @@ log = logging.getLogger(__name__)
 VERSION = "0.1.0"
 FLUSH_EVERY_S = 60.0
 """Longest time that a connected block waits in memory before it is written to the database."""
-MEMPOOL_FILE = "mempool.dat"
-PEERS_FILE = "peers.dat"
 MEMPOOL_LOAD_PER_TURN = 10
 
 
@@ -261,6 +260,8 @@ class Node:
             task = self._spawn(miner.run())
             self._closers.append(lambda: self._cancel(task))
             log.info("mining to %s", settings.config.mine_to)
+        backups = Backups(ledger.chain, self.machine.disk, self.machine.open_database)
+        self._closers.append(backups.close)
         assert self._rpc is not None
         self._rpc.dispatcher.node = ports.Node(
             ledger=ledger,
@@ -269,6 +270,7 @@ class Node:
             extranonces=extranonces,
             clock=self.machine.clock.time,
             started=self.started_at,
+            backups=backups,
             stop=self.stop,
             methods=METHODS,
             p2p_port=PORTS.get(settings.params.name.decode(), PRIVATE_PORTS)[1],

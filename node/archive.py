@@ -53,6 +53,10 @@ def _as_written(read: Callable[[], T]) -> T:
         ) from None
 
 
+encode_undo = encode
+"""Bytes of an `Undo`."""
+
+
 class Archive:
     """Blocks and undo data on disk. Reads raise StorageError."""
 
@@ -80,7 +84,7 @@ class Archive:
 
     def add_undo(self, node: HeaderNode, undo: Undo) -> None:
         place = self._places[node.hash]._replace(
-            undo=self._store.undo.append(node.hash + encode(undo))
+            undo=self._store.undo.append(node.hash + encode_undo(undo))
         )
         self._places[node.hash] = place
         self.note(node)

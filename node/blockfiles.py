@@ -67,16 +67,17 @@ class RecordFiles:
             )
         return max(0, len(numbers) - 1)
 
-    def _path(self, number: int) -> Path:
+    def path_of(self, number: int) -> Path:
+        """The file of that number."""
         return self._directory / f"{self._name}{number:05}.dat"
 
     def _size(self, number: int) -> int:
         try:
-            return self._disk.size(self._path(number))
+            return self._disk.size(self.path_of(number))
         except FileNotFoundError:
             return 0
         except OSError as error:
-            raise _cannot("use", self._path(number), error) from None
+            raise _cannot("use", self.path_of(number), error) from None
 
     def append(self, payload: bytes) -> FilePosition:
         """Write one record behind the last; return where it is. It is not synced yet.
@@ -94,13 +95,13 @@ class RecordFiles:
             write_all(self._disk, self._open_writer(), record)
         except OSError as error:
             self.truncate(place)
-            raise _cannot("write", self._path(place.file), error) from None
+            raise _cannot("write", self.path_of(place.file), error) from None
         self.end = FilePosition(place.file, place.offset + len(record))
         return place
 
     def _open_writer(self) -> int:
         if self._writer is None:
-            self._writer = self._disk.open(self._path(self.end.file), APPEND)
+            self._writer = self._disk.open(self.path_of(self.end.file), APPEND)
         return self._writer
 
     def _close_writer(self) -> None:
@@ -118,7 +119,7 @@ class RecordFiles:
             for number in range(self._synced_to, last + 1):
                 # A file that does not exist yet has nothing to be synced.
                 with suppress(FileNotFoundError):
-                    sync(self._disk, self._path(number))
+                    sync(self._disk, self.path_of(number))
             sync(self._disk, self._directory)
         except OSError as error:
             raise _cannot("write", self._directory, error) from None
@@ -129,7 +130,7 @@ class RecordFiles:
         payload = self._read(place)
         if payload is None:
             raise StorageError(
-                f"{self._path(place.file)} is damaged at byte {place.offset}",
+                f"{self.path_of(place.file)} is damaged at byte {place.offset}",
                 "restore the file from a copy, or remove the data directory and sync again",
             )
         return payload
@@ -140,7 +141,7 @@ class RecordFiles:
             return self._disk.pread(self._reader(file), length, offset)
         except OSError as error:
             raise StorageError(
-                f"cannot read {self._path(file)}: {error.strerror}",
+                f"cannot read {self.path_of(file)}: {error.strerror}",
                 "check the disk and the rights, or restore the file from a copy",
             ) from None
 
@@ -149,7 +150,7 @@ class RecordFiles:
         if descriptor is None:
             if len(self._readers) >= _OPEN_READERS_MAX:
                 self._disk.close(self._readers.pop(next(iter(self._readers))))
-            descriptor = self._readers[file] = self._disk.open(self._path(file), READ)
+            descriptor = self._readers[file] = self._disk.open(self.path_of(file), READ)
         return descriptor
 
     def _read(self, place: FilePosition) -> bytes | None:
@@ -188,15 +189,33 @@ class RecordFiles:
             yield place, payload
             place = FilePosition(place.file, place.offset + HEAD_BYTES + len(payload))
 
+    def survey(self) -> Iterator[tuple[FilePosition, bytes | None]]:
+        """Every whole record, and with None every place where something else stands. Nothing is
+        cut off. Raises: StorageError if a file cannot be read."""
+        for number in range(self.end.file + 1):
+            place: FilePosition | None = FilePosition(number, 0)
+            while place is not None and place.offset < self._size(number):
+                payload = self._read(place)
+                yield place, payload
+                if payload is not None:
+                    place = FilePosition(number, place.offset + HEAD_BYTES + len(payload))
+                else:
+                    place = self._record_behind(place)
+
     def _has_record_behind(self, place: FilePosition) -> bool:
         """Whether a whole record lies anywhere behind the damaged one at `place`."""
-        tail = self.read_bytes(place.file, place.offset + 1, self.end.offset - place.offset)
+        return self._record_behind(place) is not None
+
+    def _record_behind(self, place: FilePosition) -> FilePosition | None:
+        """The next whole record of the file behind the damaged one at `place`."""
+        tail = self.read_bytes(place.file, place.offset + 1, self._size(place.file) - place.offset)
         found = tail.find(_MAGIC)
         while found >= 0:
-            if self._read(FilePosition(place.file, place.offset + 1 + found)) is not None:
-                return True
+            behind = FilePosition(place.file, place.offset + 1 + found)
+            if self._read(behind) is not None:
+                return behind
             found = tail.find(_MAGIC, found + 1)
-        return False
+        return None
 
     def truncate(self, end: FilePosition) -> None:
         """Forget everything from `end` on. Raises: StorageError."""
@@ -205,11 +224,11 @@ class RecordFiles:
             for number in range(self.end.file, end.file, -1):
                 self._close_reader(number)
                 with suppress(FileNotFoundError):
-                    self._disk.unlink(self._path(number))
+                    self._disk.unlink(self.path_of(number))
             if self._size(end.file) > end.offset:
-                self._disk.truncate(self._path(end.file), end.offset)
+                self._disk.truncate(self.path_of(end.file), end.offset)
         except OSError as error:
-            raise _cannot("write", self._path(end.file), error) from None
+            raise _cannot("write", self.path_of(end.file), error) from None
         self.end = end
         self._synced_to = min(self._synced_to, end.file)
 

@@ -10,6 +10,7 @@
 | `peers.dat`     | addresses of other nodes                                |
 | `peer.pem`      | key and certificate by which peers know this node       |
 | `.cookie`       | the password of the running node, for local programs    |
+| `restore.partial` | there only while a backup is being restored: no node starts |
 """
 
 from __future__ import annotations
@@ -17,19 +18,32 @@ from __future__ import annotations
 from pathlib import Path
 
 from consensus.errors import StorageError
-from node.disk import LOCK, SYSTEM_DISK, Disk, read_file, replace_file
+from node.disk import LOCK, READ, SYSTEM_DISK, Disk, read_file, replace_file
+
+MEMPOOL_FILE = "mempool.dat"
+PEERS_FILE = "peers.dat"
+COOKIE_FILE = ".cookie"
+RESTORING_FILE = "restore.partial"
 
 
 class DataDirectory:
     """A directory that one process uses at a time."""
 
-    def __init__(self, path: Path, disk: Disk = SYSTEM_DISK) -> None:
-        """Create it if need be, and lock it. Raises: StorageError."""
+    def __init__(
+        self, path: Path, disk: Disk = SYSTEM_DISK, *, may_create: bool = True,
+        may_restore: bool = False,
+    ) -> None:  # fmt: skip
+        """Lock it, and if it `may_create` make it first; `may_restore` is for who restores a backup.
+
+        Raises: StorageError.
+        """
         self.path = path
         self._disk = disk
         try:
-            disk.mkdir(path, 0o700)
-            self._lock = disk.open(path / ".lock", LOCK)
+            if may_create:
+                disk.mkdir(path, 0o700)
+            # Reading is enough to hold a lock: a directory on a read-only disk can be checked.
+            self._lock = disk.open(path / ".lock", LOCK if may_create else READ)
         except OSError as error:
             raise StorageError(
                 f"cannot use {path}: {error.strerror}", "give another --datadir or mend its rights"
@@ -41,10 +55,16 @@ class DataDirectory:
             raise StorageError(
                 f"another process uses {path}", "stop it first, or give another --datadir"
             ) from None
+        if not may_restore and RESTORING_FILE in disk.listdir(path):
+            disk.close(self._lock)
+            raise StorageError(
+                f"a backup was being restored to {path}, and that did not end",
+                "restore it again, or empty the directory",
+            )
         self.blocks = path / "blocks"
         self.undo = path / "undo"
         self.state = path / "state"
-        self.cookie = path / ".cookie"
+        self.cookie = path / COOKIE_FILE
 
     def make(self, path: Path) -> None:
         """Make a directory inside. Raises: StorageError."""

@@ -6,6 +6,7 @@ in a table, so every read here verifies checksums too.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +21,10 @@ _REMEDY_FULL = "make room on the disk and start again; nothing that was confirme
 
 _BEHIND_ALL = b"\xff"
 """No key begins with it."""
+
+_TABLES = (".ldb", ".sst")
+NOT_DATA = ("LOCK", "LOG", "LOG.old")
+"""Files in a database that hold no rows and do not lead to any."""
 
 _OPTIONS = {
     "create_if_missing": True,
@@ -134,6 +139,24 @@ class Database:
 
     def close(self) -> None:
         self._db.close()
+
+
+def shadow(path: Path, target: Path) -> None:
+    """Make `target` a database with the rows of the one at `path`, which stays as it is.
+
+    To open a database is to write to it. Tables never change, so links to them do. Raises: StorageError.
+    """
+    try:
+        for file in sorted(path.iterdir()):
+            if file.suffix in _TABLES:
+                (target / file.name).symlink_to(file.resolve())
+            elif file.name not in NOT_DATA:
+                shutil.copyfile(file, target / file.name)
+    except OSError as error:
+        raise StorageError(
+            f"cannot copy {error.filename or path} to {target}: {error.strerror}",
+            "check the disk, its rights and the room in TMPDIR",
+        ) from None
 
 
 def destroy(path: Path) -> None:

@@ -33,7 +33,11 @@ from consensus.tx import OUTPOINT_BYTES, AssetDefinition, Coin, Height, OutPoint
 FORMAT = 1
 KEY_FORMAT = b"Mformat"
 KEY_TIP = b"Mtip"
+META = b"M"
 HEADER, COIN, ASSET, TX, HISTORY, BALANCE, DELAYED = b"H", b"c", b"a", b"t", b"h", b"b", b"d"
+
+KINDS = (META, HEADER, COIN, ASSET, TX, HISTORY, BALANCE, DELAYED)
+"""How the keys of all rows begin."""
 
 _COIN = struct.Struct(">I?Q")
 _COIN_SIZES = (_COIN.size, _COIN.size + HASH_BYTES)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from itertools import islice
+from typing import TypeVar
 
 from consensus.asset import AssetRecord
 from consensus.connect import Delta
@@ -66,6 +67,7 @@ KEPT_MAX = 50_000
 """Coins of the database that are kept because a waiting payment spends them: 100 bytes each, beside
 what the payment itself keeps of them."""
 Row = tuple[bytes, bytes | None]
+T = TypeVar("T")
 
 
 class Staging:
@@ -363,9 +365,7 @@ class Store:
 
     def scan_coins(self) -> tuple[BlockHash, Iterator[tuple[OutPoint, Coin]]]:
         """The block at which the disk stands, and every coin there, by lock and then outpoint."""
-        view = self._database.view()
-        tip = view.get(KEY_TIP)
-        assert tip is not None, "flush first"
+        view, tip = self.snapshot()
 
         def coins() -> Iterator[tuple[OutPoint, Coin]]:
             try:
@@ -374,7 +374,18 @@ class Store:
             finally:
                 view.close()
 
-        return BlockHash(decode_tip_row(tip).hash), coins()
+        return BlockHash(tip.hash), coins()
+
+    def snapshot(self) -> tuple[View, TipRow]:
+        """The database as it stands now, and the row that says at which block; flushed before."""
+        view = self._database.view()
+        tip = view.get(KEY_TIP)
+        assert tip is not None, "flush first"
+        return view, decode_tip_row(tip)
+
+    async def beside(self, work: Callable[[], T]) -> T:
+        """Run `work`, which takes milliseconds, in the writer's thread, in turn with flushes."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work)
 
     def close(self) -> None:
         self._view.close()

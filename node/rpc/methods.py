@@ -65,6 +65,8 @@ METHODS = table(
         Method("disconnectnode", methods_network.disconnectnode, ADMIN, "network"),
         Method("ping", methods_network.ping, ADMIN, "network"),
         Method("help", methods_control.show_help, READ, "control"),
+        Method("backup", methods_control.backup, ADMIN, "control"),
+        Method("getbackupinfo", methods_control.getbackupinfo, READ, "control"),
         Method("uptime", methods_control.uptime, READ, "control"),
         Method("stop", methods_control.stop, ADMIN, "control"),
     ]

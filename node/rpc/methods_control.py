@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from itertools import groupby
+from pathlib import Path
 
+import msgspec
+
+from node.backup import BackupRefused
 from node.rpc.errors import Code, RpcError
 from node.rpc.json import Json
 from node.rpc.ports import Node
@@ -26,6 +30,27 @@ def stop(node: Node) -> Json:
     """Shut the node down in good order; answers before it does."""
     node.stop()
     return "Tael node stopping"
+
+
+def backup(node: Node, destination: str) -> Json:
+    """Begin to make a backup of the ledger while the node runs; `getbackupinfo` says how it goes.
+
+    `destination` is the absolute path of a directory on the node's machine that does not exist yet; until
+    the backup is whole its name ends in `.partial`. Blocks, undo data and the database are copied, and a
+    list of checksums; not the settings, waiting transactions, addresses of peers or certificates.
+    `taeld restore` makes a data directory of it.
+    """
+    try:
+        node.backups.start(Path(destination))
+    except BackupRefused as refused:
+        raise RpcError(Code.PARAMETER, str(refused)) from None
+    return {"destination": destination}
+
+
+def getbackupinfo(node: Node) -> Json:
+    """How far the last backup is: `state` is none, running, done or failed (then `error` says why)."""
+    shown: dict[str, Json] = msgspec.to_builtins(node.backups.progress)  # a copy: it goes on
+    return shown
 
 
 def uptime(node: Node) -> Json:

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from consensus.hashes import BlockHash
+from node.backup import Backups
 from node.ledger import Ledger
 from node.miner import Extranonces
 from node.rpc.briefs import Brief
@@ -102,6 +103,7 @@ class Node(msgspec.Struct, frozen=True):
     """Seconds since 1970."""
     started: float
     """When the node started, by the same clock."""
+    backups: Backups
     stop: Callable[[], None]
     """Begin to shut down; returns at once."""
     methods: Mapping[str, Method]

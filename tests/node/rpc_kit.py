@@ -14,8 +14,10 @@ from consensus.block import Block
 from consensus.hashes import to_text
 from consensus.params import REGTEST, Params
 from consensus.tx import Tx
+from node.backup import Backups
 from node.blockfiles import RecordFiles
 from node.db import Database
+from node.disk import SYSTEM_DISK
 from node.events import EventBus
 from node.ledger import Ledger
 from node.miner import Extranonces
@@ -97,6 +99,7 @@ class Bench:
         self.ledger = ledger
         self.chain = chain
         self.network = FakeNetwork()
+        self.backups = Backups(ledger.chain, SYSTEM_DISK, Database)
         self.stopped = False
         self.now = STARTED + 61.5
         self._dispatcher: Dispatcher[Node] = Dispatcher(METHODS, ledger.params)
@@ -109,6 +112,7 @@ class Bench:
             extranonces=Extranonces(b"test"),
             clock=self.clock,
             started=STARTED,
+            backups=self.backups,
             stop=self._stop,
             methods=METHODS,
             p2p_port=29_932,

@@ -14,36 +14,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from consensus.block import Block
 from consensus.errors import StorageError
 from consensus.params import REGTEST
 from node import db
 from node.blockfiles import HEAD_BYTES, START, RecordFiles
 from tests.support.chain_process import FILE_BYTES_MAX, write_blocks
 from tests.support.economy import Economy, blocks_of, rewind, ripe_chain, whole_chain
+from tests.support.history import ARRIVALS, WANTED, WINNER, filled
 from tests.support.node_chain import FragileFiles, NodeChain, with_chain
 from tests.support.recount import Recount, assert_knows, assert_rows_are, digest_of
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def forked_history(seed: int) -> tuple[list[Block], list[Block]]:
-    """Blocks in an order of arrival with three reorganisations, and the chain that wins."""
-    toy = ripe_chain()
-    economy = Economy(toy, random.Random(seed))
-    arrivals = blocks_of(toy)
-    for depth in (2, 7, 4):
-        base = toy.tip.height
-        economy.blocks(depth)
-        arrivals += blocks_of(toy, base)
-        rewind(toy, depth)
-        economy.blocks(depth + 1)
-        arrivals += blocks_of(toy, base)
-    return arrivals, whole_chain(toy)
-
-
-ARRIVALS, WINNER = forked_history(21)
-WANTED = Recount(WINNER)
 
 
 async def assert_is_winner(node: NodeChain) -> None:
@@ -103,20 +84,6 @@ def test_a_node_killed_again_and_again_is_in_the_end_where_one_is_that_never_was
             assert_recovers(tmp_path / "copy")
             shutil.rmtree(tmp_path / "copy")
     assert_recovers(directory)
-
-
-def filled(directory: Path, flush_at: int | None) -> None:
-    """A directory to which all blocks came, flushed after `flush_at` of them, then killed."""
-
-    async def scenario(node: NodeChain) -> None:
-        if flush_at is not None:
-            await node.give(ARRIVALS[:flush_at])
-            await node.chain.flush()
-            await node.give(ARRIVALS[flush_at:])
-        else:
-            await node.give(ARRIVALS)
-
-    with_chain(directory, scenario, file_bytes_max=FILE_BYTES_MAX)
 
 
 @pytest.mark.parametrize("flush_at", [None, 1, 107, 110, 125, len(ARRIVALS)])

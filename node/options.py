@@ -1,0 +1,112 @@
+"""The options of `taeld`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from node.config import LOG_LEVELS, TLS_MODES
+
+Decorator = Callable[[Any], Any]
+
+_WHERE: Sequence[Decorator] = (
+    click.option(
+        "--network", metavar="main|test|regtest|FILE.toml", help="Which currency. [main]"
+    ),
+    click.option("--datadir", metavar="DIR", help="Where data is kept. [~/.tael/NETWORK]"),
+    click.option(
+        "--config", "config_file", metavar="FILE",
+        help="TOML file with settings. [DIR/taeld.toml, if there is one]",
+    ),
+    click.option(
+        "--rpc", metavar="HOST:PORT",
+        help="Where to answer JSON-RPC. [127.0.0.1; port 9931, test 19931, regtest 29931, "
+        "others 39931]",
+    ),
+)  # fmt: skip
+_RUN: Sequence[Decorator] = (
+    click.option(
+        "--p2p", metavar="HOST:PORT",
+        help="Where other nodes may connect; 0.0.0.0 lets the world in. [127.0.0.1; port "
+        "9932, test 19932, regtest 29932, others 39932]",
+    ),
+    click.option(
+        "--connect", multiple=True, metavar="HOST:PORT[#FINGERPRINT]",
+        help="A node to stay connected to, perhaps only with the certificate of that "
+        "fingerprint. May be given again.",
+    ),
+    click.option(
+        "--p2p-tls", type=click.Choice(TLS_MODES),
+        help="Encrypt between nodes: on, where both can; required, or not at all. [on]",
+    ),
+    click.option(
+        "--members", metavar="FILE",
+        help="Certificates (PEM) of the only nodes to speak with; implies required.",
+    ),
+    click.option(
+        "--certificate", is_flag=True,
+        help="Show this node's certificate and its fingerprint, and end.",
+    ),
+    click.option("--outbound", type=int, metavar="N", help="Nodes to find beside those. [8]"),
+    click.option("--listen/--no-listen", default=None, help="Accept other nodes. [yes]"),
+    click.option("--mine-to", metavar="ADDRESS", help="Mine, and be paid here."),
+    click.option(
+        "--mine-processes", type=int, metavar="N", help="Processes that search. [1]"
+    ),
+    click.option(
+        "--mine-interval", type=int, metavar="SECONDS",
+        help="Where blocks cost nothing (regtest), wait so long between two. [1]",
+    ),
+    click.option(
+        "--mine-stale-genesis", is_flag=True, default=None,
+        help="Mine the first block though the network's start lies more than an hour back.",
+    ),
+    click.option(
+        "--rpc-user", multiple=True, metavar="NAME:SALT$HMAC[:readonly]",
+        help="A user of the JSON-RPC beside the cookie. May be given again.",
+    ),
+    click.option(
+        "--rpc-host", multiple=True, metavar="NAME",
+        help="A name by which clients may call this machine. May be given again.",
+    ),
+    click.option("--mempool-mb", type=int, metavar="MB", help="Memory for waiting "
+                 "transactions. [300]"),
+    click.option(
+        "--min-fee-rate", type=int, metavar="N",
+        help="Least fee that is relayed, base units per 1000 of cost. [1000]",
+    ),
+    click.option(
+        "--index/--no-index", default=None,
+        help="Keep what address and transaction queries need. [yes]",
+    ),
+    click.option(
+        "--verify-processes", type=int, metavar="N",
+        help="Processes that check signatures beside the node. [one less than cores]",
+    ),
+    click.option(
+        "--reindex", is_flag=True, default=None,
+        help="Rebuild the database from the block files before starting.",
+    ),
+    click.option(
+        "--check", is_flag=True,
+        help="Do not run: verify the data directory, change nothing, and tell what is wrong.",
+    ),
+    click.option("--log-level", type=click.Choice(LOG_LEVELS), help="[info]"),
+    click.option("--log-json", is_flag=True, default=None, help="Log lines as JSON."),
+)  # fmt: skip
+
+
+def where_options(function: Any) -> Any:
+    """The options that say which node is meant."""
+    for option in reversed(_WHERE):
+        function = option(function)
+    return function
+
+
+def run_options(function: Any) -> Any:
+    """The other options, of a node that runs."""
+    for option in reversed(_RUN):
+        function = option(function)
+    return function
