@@ -52,8 +52,8 @@ Examples
   taeld --network campus.toml
       A currency of your own; docs/example-currency.toml explains the entries.
 \b
-Every option but --config, --check, --certificate, --version and --help can stand in the TOML file under the same
-name, without the hyphens before it: mine-to = "tael1...". What is typed counts more.
+Every option but --config, --check, --certificate, --version and --help can stand in the TOML
+file under the same name, without the hyphens before it: mine-to = "tael1...". What is typed counts more.
 The wallet is another program: `tael --help`.
 """
 
