@@ -76,6 +76,8 @@ class Backups:
         """Begin to make a backup at `destination`, which must not exist. Raises: BackupRefused."""
         if self._task is not None:
             raise BackupRefused(f"a backup to {self.progress.destination} is being made")
+        if not destination.is_absolute() or not destination.name or "\0" in str(destination):
+            raise BackupRefused(f"{str(destination)!r} is not the absolute path of a directory")
         partial = destination.with_name(destination.name + PARTIAL)
         if not destination.is_absolute():
             raise BackupRefused(f"{destination} is not an absolute path")

@@ -8,7 +8,7 @@ from html import escape
 from scripts.simulate.trace import Entry
 from scripts.simulate.world import Result
 
-WIDTH, LEFT, LANE, TOP = 1_000, 60, 90, 60
+WIDTH, LEFT, RIGHT, LANE, TOP = 1_000, 60, 24, 90, 60
 UP, TIP, REORG, BAD, PARTED, PEACE = (
     "#dfe8df", "#3b6ea5", "#c8843c", "#b02020", "#ececf6", "#5a8f5a",
 )  # fmt: skip
@@ -41,7 +41,7 @@ def picture(result: Result) -> str:
 
 
 def _x(result: Result, at: float) -> float:
-    return LEFT + (WIDTH - LEFT - 10) * at / max(1.0, result.virtual_s)
+    return LEFT + (WIDTH - LEFT - RIGHT) * at / max(1.0, result.virtual_s)
 
 
 def _bottom(result: Result) -> int:
