@@ -77,10 +77,8 @@ class Backups:
         if self._task is not None:
             raise BackupRefused(f"a backup to {self.progress.destination} is being made")
         if not destination.is_absolute() or not destination.name or "\0" in str(destination):
-            raise BackupRefused(f"{str(destination)!r} is not the absolute path of a directory")
+            raise BackupRefused(f"{str(destination)!r} is not an absolute path of a directory")
         partial = destination.with_name(destination.name + PARTIAL)
-        if not destination.is_absolute():
-            raise BackupRefused(f"{destination} is not an absolute path")
         if destination.exists():
             raise BackupRefused(f"{destination} exists; name a directory that does not")
         if partial.exists():
