@@ -20,11 +20,10 @@ from aiohttp import WSMessage, WSMsgType, hdrs, web
 from consensus.errors import DecodeError, Rule
 from p2p.bounded import TokenBucket
 from p2p.config import NetworkConfig
-from p2p.hub import Hub
 from p2p.listener import Listener
 from p2p.messages import FRAME_BYTES_MAX, is_printable
 from p2p.peer import Reason
-from p2p.ports import Accept, AddressStore, Clock, Endpoint, NodePort, RandomSource, Wire
+from p2p.ports import Accept, Clock, Endpoint, Wire
 from p2p.tls import Tls
 
 CLOSE_CODE = 4000
@@ -261,22 +260,3 @@ def _make_client() -> aiohttp.ClientSession:
         timeout=aiohttp.ClientTimeout(total=None),
         trace_configs=[trace],
     )
-
-
-class Network(Hub):
-    """The peers of one node, over WebSockets."""
-
-    def __init__(
-        self,
-        node: NodePort,
-        config: NetworkConfig,
-        *,
-        clock: Clock,
-        rng: RandomSource,
-        store: AddressStore,
-        on_failure: Callable[[BaseException], None],
-        tls: Tls | None = None,
-    ) -> None:
-        """`on_failure` is told of an error after which the node should stop."""
-        transport = WebSocketTransport(config, clock, tls)
-        super().__init__(node, transport, config, clock, rng, store, on_failure)

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from consensus.params import REGTEST
-from p2p.network import Network
 from p2p.peer import ConnectionType
 from p2p.ports import Endpoint
 from tests.support.chain import ALICE, BOB, FEE, coins_made
+from tests.support.network import Network
 from tests.support.p2p_node import QUICK, MemoryStore, ToyNode, make_network, until
 
 

@@ -14,9 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from p2p.network import Network
 from p2p.ports import Endpoint
 from p2p.tls import Certificate, Tls, decode_identity, make_identity
+from tests.support.network import Network
 from tests.support.p2p_node import QUICK, ToyNode, make_network, until
 from tests.support.raw_peer import RawSocket, raw_peer
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from p2p.config import NetworkConfig
-from p2p.network import Network
 from p2p.ports import Endpoint
+from tests.support.network import Network
 from tests.support.p2p_node import QUICK, ToyNode, make_network, until
 
 

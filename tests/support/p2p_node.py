@@ -19,10 +19,10 @@ from consensus.params import REGTEST, TX_BYTES_MAX, Params
 from consensus.tx import Coin, OutPoint, Tx, decode_tx
 from consensus.tx_rules import CheckedTx, check_spend, check_tx
 from p2p.config import NetworkConfig
-from p2p.network import Network
 from p2p.ports import Endpoint
 from p2p.tls import Tls
 from tests.support.chain import ToyChain, coins_made
+from tests.support.network import Network
 
 WAIT_S = 20.0
 """How long a test waits for what must come."""
