@@ -47,6 +47,8 @@ class PeerChain:
         self.retry_at = 0.0
         self.stalls = 0
         self.unconnecting = 0
+        self.is_ahead = False
+        """Its chain goes on with a header that is too new by our clock, which may be the wrong one."""
         self.presync: Presync | None = None
         """Its chain, while that has still to show enough work."""
 
@@ -228,11 +230,13 @@ class HeaderSync:
         if last is not None:
             chain.learn(last)
             chain.unconnecting = 0
+            chain.is_ahead = False
         for other in self.chains.values():
             self._resolve(other)
         if violation is not None and is_to_blame(Fault.INVALID_HEADER, violation):
             return [Blame(peer, Fault.INVALID_HEADER, str(violation))]
         if isinstance(violation, Premature):
+            chain.is_ahead = True
             chain.retry_at = now + PREMATURE_RETRY_S
             chain.claimed = max(chain.claimed, self._node.tree.best_header.work + 1)
             if self._syncing == peer:
@@ -263,7 +267,9 @@ class HeaderSync:
         chain.tip_hash = end
         # What it announces is beyond what we know, so it probably has more.
         chain.claimed = max(chain.claimed, self._node.tree.best_header.work + 1)
-        too_often = chain.unconnecting > UNCONNECTING_MAX
+        # What builds on a header that is too new for us is nobody's fault: else a node whose clock is
+        # slow would send all its peers away.
+        too_often = chain.unconnecting > UNCONNECTING_MAX and not chain.is_ahead
         found: list[Action] = [Blame(chain.peer, Fault.UNCONNECTING)] if too_often else []
         return found + self._start(now)
 

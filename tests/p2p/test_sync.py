@@ -163,6 +163,16 @@ def test_an_announcement_without_known_parent_is_asked_about_and_in_the_end_a_fa
     assert sync.chains[1].unconnecting == 0
 
 
+def test_what_builds_on_a_header_from_the_future_is_nobodys_fault() -> None:
+    _, sync, _ = joined(1)
+    (add,) = only(AddHeaders, sync.on_headers(1, RAWS[:1], 1.0))
+    sync.on_headers_added(1, add.headers, True, Premature(Rule.HEADER_TIME_TOO_NEW), 1.0)
+    missing = Missing(Rule.HEADER_PARENT_UNKNOWN)
+    for raw in RAWS[1 : UNCONNECTING_MAX + 5]:
+        (add,) = only(AddHeaders, sync.on_announce(1, [raw], 2.0))
+        assert only(Blame, sync.on_headers_added(1, add.headers, False, missing, 2.0)) == []
+
+
 def test_an_answer_without_known_parent_is_a_fault() -> None:
     _, sync, _ = joined(1)
     (add,) = only(AddHeaders, sync.on_headers(1, RAWS[5:6], 1.0))
