@@ -15,7 +15,7 @@ from p2p.ports import Accept, Endpoint
 from scripts.simulate.loop import Domain, VirtualLoop
 
 WINDOW_BYTES = 256 << 10
-"""What may be under way on one direction of a line before the sender has to wait."""
+"""What may be sent over one direction of a line and not yet read, before the sender has to wait."""
 RETRY_S = 0.25
 """How often a line behind a partition looks whether it is gone."""
 LATENCY_S = (0.005, 0.3)
@@ -55,6 +55,10 @@ class _Way:
             self._room.clear()
             await self._room.wait()
 
+    def open_up(self) -> None:
+        """Whoever waits for room waits no more: the line is closed."""
+        self._room.set()
+
     def end(self) -> None:
         """Nothing more comes."""
         loop = self._network.loop
@@ -78,14 +82,19 @@ class _Way:
             return
         while self._under_way and self._under_way[0][0] <= loop.time():
             _, frame = self._under_way.popleft()
-            self._bytes -= len(frame or b"")
             self.inbox.append(frame)
             self.arrived.set()
             self._network.tell(self._source, self._target, frame)
-        if self._bytes <= WINDOW_BYTES:
-            self._room.set()
         if self._under_way:
             self._arm(self._under_way[0][0])
+
+    def take(self) -> bytes | None:
+        """Read what arrived first."""
+        frame = self.inbox.popleft()
+        self._bytes -= len(frame or b"")
+        if self._bytes <= WINDOW_BYTES:
+            self._room.set()
+        return frame
 
     def cut(self) -> None:
         """What is under way is lost, and both sides notice."""
@@ -99,10 +108,15 @@ class _Way:
 class VirtualWire:
     """One end of a line."""
 
-    def __init__(self, local: Endpoint, remote: Endpoint, out: _Way, back: _Way) -> None:
+    def __init__(
+        self, network: VirtualNetwork, local: Endpoint, remote: Endpoint, out: _Way, back: _Way
+    ) -> None:  # fmt: skip
         self.local = local
         self.remote = remote
         self.farewell = ""
+        self.sent = 0
+        """Messages."""
+        self._network = network
         self.other: VirtualWire
         self._out = out
         self._in = back
@@ -111,6 +125,7 @@ class VirtualWire:
     async def send(self, frame: bytes) -> None:
         if not self.is_open:
             raise ConnectionError("closed")
+        self.sent += 1
         await self._out.send(frame)
         if not self.is_open:
             raise ConnectionError("closed")
@@ -125,12 +140,13 @@ class VirtualWire:
         if frame is None:
             self.is_open = False
             return None
-        self._in.inbox.popleft()
-        return frame
+        return self._in.take()
 
     async def close(self, reason: str) -> None:
         if self.is_open:
+            self._network.on_end(self, reason)
             self.is_open = False
+            self._out.open_up()
             self.other.farewell = self.other.farewell or reason
             self._out.end()
             self._in.inbox.append(None)
@@ -153,6 +169,8 @@ class VirtualNetwork:
     ) -> None:  # fmt: skip
         self.loop = loop
         self.context = Domain("world").context
+        self.on_end: Callable[[VirtualWire, str], None] = lambda wire, reason: None
+        """Told of the end of a line that one side closes, by the end of that side, and why."""
         self._rng = rng
         self._on_delivery = on_delivery
         self._listeners: dict[Endpoint, _Listener] = {}
@@ -241,8 +259,8 @@ class VirtualNetwork:
         self._port = self._port % 60_000 + 1
         here = Endpoint(host, self._port)
         out, back_way = _Way(self, *there), _Way(self, *back)
-        near = VirtualWire(here, endpoint, out, back_way)
-        far = VirtualWire(endpoint, here, back_way, out)
+        near = VirtualWire(self, here, endpoint, out, back_way)
+        far = VirtualWire(self, endpoint, here, back_way, out)
         near.other, far.other = far, near
         self._lines.append(near)
         context = listener.domain.context.copy()
