@@ -39,6 +39,33 @@ WEIGHTS = {
 }  # fmt: skip
 
 
+class Habit(enum.StrEnum):
+    """What a stranger does."""
+
+    JUNK = "junk"
+    """Frames that are no messages, and messages out of order."""
+    FLOOD = "flood"
+    SPAM = "headers of little work"
+    BLOCKS = "invalid blocks"
+    MUTATE = "mutated blocks"
+    WITHHOLD = "withheld blocks"
+    COMPACT = "wrong compact blocks"
+    PAYMENTS = "invalid payments"
+    ORPHANS = "orphans"
+    DOUBLE = "double spends"
+    CROWD = "a crowd"
+    """Connections that take every place."""
+    SLOW = "slow reading"
+
+
+class Stranger(NamedTuple):
+    """A peer that keeps no rules."""
+
+    habits: tuple[Habit, ...]
+    pause_s: float
+    """Mean seconds between two things that it does."""
+
+
 class Event(NamedTuple):
     """One fault."""
 
@@ -58,9 +85,8 @@ class Plan(NamedTuple):
     chaos_s: float
     payments_s: float
     """Mean seconds between two payments."""
-    strangers: int
-    """Peers that keep no rules."""
     events: tuple[Event, ...]
+    strangers: tuple[Stranger, ...]
 
 
 def draw(rng: random.Random) -> Plan:
@@ -83,6 +109,14 @@ def draw(rng: random.Random) -> Plan:
         tuple(rng.choice((0.2, 1.0, 1.0, 3.0)) for _ in range(nodes)),
         chaos_s,
         rng.choice((3.0, 10.0, 30.0)),
-        rng.choice((0, 1, 1, 2)),
         tuple(events),
+        tuple(_stranger(rng) for _ in range(rng.choice((0, 1, 1, 2)))),
+    )
+
+
+def _stranger(rng: random.Random) -> Stranger:
+    habits = list(Habit)
+    chosen = rng.sample(range(len(habits)), rng.randint(1, 5))
+    return Stranger(
+        tuple(habits[index] for index in sorted(chosen)), INTERVAL_S * rng.choice((0.2, 0.5, 1, 2))
     )

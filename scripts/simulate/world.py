@@ -15,12 +15,15 @@ from consensus.hashes import AssetId
 from consensus.pow import hash_as_number
 from consensus.tx import Coin, OutPoint
 from node.rpc import ports
+from p2p.peer import Reason
+from scripts.simulate.caller import Street
 from scripts.simulate.checker import Checker
 from scripts.simulate.host import Host, Trap, address_of
 from scripts.simulate.loop import VirtualLoop, run
-from scripts.simulate.network import VirtualNetwork
+from scripts.simulate.network import VirtualNetwork, VirtualWire
 from scripts.simulate.past import PARAMS, past
 from scripts.simulate.plan import HEAL_INTERVALS, INTERVAL_S, Event, Fault, Plan, draw
+from scripts.simulate.strangers import Stranger
 from scripts.simulate.trace import Trace
 from tests.support.chain import coins_made
 from tests.support.economy import LOCKS, Traders
@@ -80,6 +83,17 @@ class World:
             host.number: Checker(host, self.model, self.blocks, self._on_broken, self.tell)
             for host in self.hosts
         }
+        self.network.on_end = self._on_end
+        self._honest = {host.address.host for host in self.hosts}
+        street = Street(
+            self.network, self.hosts, self.model, self.blocks, PARAMS,
+            lambda: before.end + self.loop.time(), self.counts,
+            lambda who, kind, detail: self.trace.tell(self.loop.time(), who, kind, detail),
+        )  # fmt: skip
+        self._strangers = [
+            Stranger(number, manner, street, random.Random(self.rng.getrandbits(64)))
+            for number, manner in enumerate(self.plan.strangers)
+        ]
         self._tasks: set[asyncio.Task[None]] = set()
 
     def play(self) -> Result:
@@ -120,6 +134,20 @@ class World:
     def _on_broken(self, host: Host, what: str) -> None:
         self._fail(f"n{host.number} at {self.loop.time():.1f} s: {what}")
 
+    def _on_end(self, wire: VirtualWire, reason: str) -> None:
+        """One side closes a line: `wire` is its end of it."""
+        if wire.local.host not in self._honest:
+            return
+        is_evicted = reason == Reason.FULL and wire.sent > 0
+        self.counts["eviction"] += is_evicted
+        if wire.remote.host in self._honest:
+            self.counts["eviction of a node"] += is_evicted
+            if reason in (Reason.MISBEHAVING, Reason.DISCOURAGED):
+                self._fail(f"{wire.local} ends its line to {wire.remote}, a good node: {reason}")
+        else:
+            self.counts[f"stranger cut off: {reason}"] += 1
+            self.counts["ban"] += reason == Reason.MISBEHAVING
+
     def _fail(self, what: str) -> None:
         if len(self.failures) < FAILURES_MAX:
             self.failures.append(what)
@@ -139,6 +167,8 @@ class World:
             self.loop.call_later(event.at, self._happen, event)
         self._spawn(self._mine())
         self._spawn(self._pay())
+        for stranger in self._strangers:
+            stranger.start()
         await asyncio.sleep(self.plan.chaos_s)
         await self._heal()
 
@@ -308,6 +338,8 @@ class World:
         self.trace.tell(self.loop.time(), "world", "peace")
         for host in self.hosts:
             host.mend()
+        for stranger in self._strangers:
+            stranger.stop()
         self._join()
         deadline = self.loop.time() + HEAL_INTERVALS * INTERVAL_S
         while True:
