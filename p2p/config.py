@@ -23,7 +23,7 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
     per_network_max: int = 32
     """Accepted connections from one /16 of public IPv4, or /32 of public IPv6."""
     handshaking_max: int = 32
-    """Accepted connections without a hello; a new one replaces the oldest."""
+    """Accepted connections without a hello; a new one replaces the oldest of the largest network."""
     handshake_s: float = 10.0
     ping_interval_s: float = 30.0
     first_pong_s: float = 20.0

@@ -16,7 +16,7 @@ from p2p.addrbook import AddressBook, Scope, network_of, scope_of
 from p2p.bounded import WorkBudget
 from p2p.config import NetworkConfig
 from p2p.dialer import Dialer
-from p2p.eviction import Candidate, choose_victim
+from p2p.eviction import Candidate, choose_beginner, choose_victim
 from p2p.link import Link
 from p2p.messages import PROTOCOL_VERSION, Hello, encode_work
 from p2p.peer import ConnectionType, Peer, Reason
@@ -118,7 +118,7 @@ class Connections:
             return Reason.FULL
         crowded = len(strangers) >= self._config.handshaking_max
         if crowded or len(inbound) >= self._config.inbound_max:
-            stale = strangers[0] if strangers else self._victim(inbound)
+            stale = _beginner(strangers) if strangers else self._victim(inbound)
             if stale is None:
                 return Reason.FULL
             self.drop(stale, Reason.FULL)
@@ -264,3 +264,9 @@ class Connections:
             self.dialer.on_ended(peer.endpoint, peer.kind, lasted, now, self._clock.now())
         self._handler.on_ended(link)
         self.tasks.spawn(link.wire.close(reason))
+
+
+def _beginner(strangers: Sequence[Link]) -> Link:
+    """Whose place one more may take, of those who have not said hello."""
+    hosts = [link.peer.endpoint.host for link in strangers]
+    return strangers[choose_beginner([network_of(host) for host in hosts])]

@@ -1,4 +1,4 @@
-"""Which incoming peer has to go when another comes and every place is taken. Pure.
+"""Who has to go when another connection comes and every place is taken. Pure.
 
 An attacker can open any number of connections. What it cannot easily fake is protected: a short
 round trip, what the peer brought, a long stay, many networks. Of the rest the youngest of the
@@ -55,3 +55,12 @@ def choose_victim(candidates: Sequence[Candidate]) -> int | None:
         return None
     sizes = Counter(candidate.network for candidate in rest)
     return max(rest, key=lambda c: (sizes[c.network], c.ready_at)).peer
+
+
+def choose_beginner(networks: Sequence[str]) -> int:
+    """Which of the connections that have still to begin has to go, the oldest coming first.
+
+    Not the oldest of all: who opens a hundred a second would leave others no time for a handshake.
+    """
+    crowd, _ = Counter(networks).most_common(1)[0]
+    return networks.index(crowd)

@@ -11,7 +11,9 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
-from p2p.ports import Endpoint
+from p2p.addrbook import network_of
+from p2p.eviction import choose_beginner
+from p2p.ports import Endpoint, endpoint_of
 from p2p.tls import Tls
 
 TLS_HANDSHAKE = b"\x16"
@@ -25,8 +27,9 @@ log = logging.getLogger(__name__)
 class _Arrival:
     """A connection that is not a WebSocket yet."""
 
-    def __init__(self, accepted: socket.socket) -> None:
+    def __init__(self, accepted: socket.socket, network: str) -> None:
         self.socket = accepted
+        self.network = network
         self.protocol: asyncio.BaseProtocol | None = None
         self.transport: asyncio.Transport | None = None
         self.timer: asyncio.TimerHandle | None = None
@@ -50,7 +53,8 @@ class Listener:
         handshake_s: float,
         handshaking_max: int,
     ) -> None:
-        """Beyond `handshaking_max` connections that are not settled, the oldest is cut."""
+        """Beyond `handshaking_max` connections that are not settled, the oldest of the network that
+        has the most is cut."""
         self._make_protocol = make_protocol
         self._tls = tls
         self._handshake_s = handshake_s
@@ -108,20 +112,24 @@ class Listener:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                accepted, _ = await loop.sock_accept(listening)
+                accepted, address = await loop.sock_accept(listening)
             except OSError as error:
                 log.debug("cannot accept a connection: %s", error)
                 await asyncio.sleep(ACCEPT_RETRY_S)
                 continue
             accepted.setblocking(False)
             if len(self._pending) >= self._handshaking_max:
-                oldest = next(iter(self._pending))
-                self._forget(oldest)
-                oldest.cut()
-            arrival = _Arrival(accepted)
+                self._make_room()
+            arrival = _Arrival(accepted, network_of(endpoint_of(address).host))
             self._pending[arrival] = None
             arrival.timer = loop.call_later(self._handshake_s, arrival.cut)
             arrival.task = loop.create_task(self._begin(arrival))
+
+    def _make_room(self) -> None:
+        pending = list(self._pending)
+        stale = pending[choose_beginner([each.network for each in pending])]
+        self._forget(stale)
+        stale.cut()
 
     async def _begin(self, arrival: _Arrival) -> None:
         """Give the connection its protocol. Ends by itself or by `cut`."""

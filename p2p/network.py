@@ -7,7 +7,6 @@ aiohttp's defaults are for browsers; what is set here against them is listed in 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import socket
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from p2p.config import NetworkConfig
 from p2p.listener import Listener
 from p2p.messages import FRAME_BYTES_MAX, is_printable
 from p2p.peer import Reason
-from p2p.ports import Accept, Clock, Endpoint, Wire
+from p2p.ports import Accept, Clock, Endpoint, Wire, endpoint_of
 from p2p.tls import Tls
 
 CLOSE_CODE = 4000
@@ -57,8 +56,8 @@ class WebSocketWire:
     def __init__(self, ws: _Socket, clock: Clock) -> None:
         self._ws = ws
         self._clock = clock
-        self.remote = _endpoint(ws.get_extra_info("peername"))
-        self.local = _endpoint(ws.get_extra_info("sockname"))
+        self.remote = endpoint_of(ws.get_extra_info("peername"))
+        self.local = endpoint_of(ws.get_extra_info("sockname"))
         self.farewell = ""
         self._is_closed = False
         self._control_frames = TokenBucket(
@@ -114,15 +113,6 @@ class WebSocketWire:
         # What the event loop hands out has no shutdown everywhere, so work on a copy.
         with suppress(OSError), socket.socket(fileno=os.dup(open_socket.fileno())) as copy:
             copy.shutdown(socket.SHUT_RDWR)
-
-
-def _endpoint(name: Any) -> Endpoint:
-    """From the name of a socket. IPv4 addresses that came in over IPv6 are written as IPv4."""
-    if not name:  # the connection is gone already
-        return Endpoint("", 0)
-    address = ipaddress.ip_address(name[0])
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return Endpoint((mapped or address).compressed, name[1])
 
 
 class _Server(web.Server):
@@ -185,7 +175,7 @@ class WebSocketTransport:
         listener = self._listener = Listener(
             server, self._tls, config.handshake_s, config.handshaking_max
         )
-        return _endpoint(await listener.start(endpoint))
+        return endpoint_of(await listener.start(endpoint))
 
     async def dial(self, endpoint: Endpoint) -> Wire:
         tls = self._tls

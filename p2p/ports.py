@@ -33,6 +33,15 @@ class Endpoint(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+def endpoint_of(name: Any) -> Endpoint:
+    """From the name of a socket. IPv4 addresses that came in over IPv6 are written as IPv4."""
+    if not name:  # the connection is gone already
+        return Endpoint("", 0)
+    address = ipaddress.ip_address(name[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return Endpoint((mapped or address).compressed, name[1])
+
+
 class NodePort(Protocol):
     """The ledger, as far as peers are concerned."""
 

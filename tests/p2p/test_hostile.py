@@ -90,6 +90,25 @@ def test_a_new_honest_peer_gets_in_past_a_crowd_that_says_nothing() -> None:
     asyncio.run(scenario())
 
 
+def test_a_crowd_from_one_address_leaves_a_slow_peer_from_another_its_time() -> None:
+    async def scenario() -> None:
+        config = msgspec.structs.replace(QUICK, handshake_s=30.0, handshaking_max=8)
+        async with attacked(config) as scene, AsyncExitStack() as stack:
+            slow = await stack.enter_async_context(RawSocket(scene.address))
+            for _ in range(20):
+                crowd = RawSocket(scene.address, "127.0.0.66")
+                await stack.enter_async_context(crowd)
+            assert b"101" in await slow.upgrade()
+            for _ in range(20):
+                crowd = RawSocket(scene.address, "127.0.0.66")
+                await stack.enter_async_context(crowd)
+                await crowd.upgrade()
+            slow.write_frame(encode_message(hello_of(scene.node)))
+            await until(lambda: bool(scene.network.peers()))
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("message", [Ping(1), GetHeaders(())])
 def test_a_message_before_hello_ends_the_connection(message: Message) -> None:
     async def scenario() -> None:

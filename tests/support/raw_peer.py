@@ -87,11 +87,14 @@ async def raw_peer(address: Endpoint, compress: int = 0) -> AsyncIterator[RawPee
 class RawSocket:
     """A TCP connection that knows nothing of messages."""
 
-    def __init__(self, address: Endpoint) -> None:
+    def __init__(self, address: Endpoint, source: str = "127.0.0.1") -> None:
         self._address = address
+        self._source = source
 
     async def __aenter__(self) -> RawSocket:
-        self.reader, self.writer = await asyncio.open_connection(*self._address)
+        self.reader, self.writer = await asyncio.open_connection(
+            *self._address, local_addr=(self._source, 0)
+        )
         return self
 
     async def __aexit__(
