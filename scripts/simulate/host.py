@@ -24,6 +24,8 @@ from scripts.simulate.machine import VirtualClock, VirtualMachine
 from scripts.simulate.network import VirtualNetwork
 
 P2P_PORT = 9_932
+REPAIRS = ("--reindex", "remove the data directory", "remove it")
+"""What a node may ask for only where the disk itself went wrong."""
 WRITE_S = 0.003
 """Mean time that a flush takes."""
 
@@ -44,8 +46,9 @@ class Host:
     def __init__(
         self, number: int, params: Params, network: VirtualNetwork, rng: random.Random, epoch: float,
         connect: tuple[Endpoint, ...], tell: Callable[[Host, str, str], None],
+        report: Callable[[Host, str], None],
     ) -> None:  # fmt: skip
-        """`tell` hears what happens to it: kind and detail."""
+        """`tell` hears what happens to it: kind and detail; `report` of what must not happen."""
         self.number = number
         self.address = address_of(number)
         self.network = network
@@ -62,7 +65,10 @@ class Host:
         self.is_wanted = True
         self.remedy = ""
         """What the last process said before it gave up."""
+        self.is_damaged = False
+        """Something changed or failed on its disk that no crash and no loss of power does."""
         self._tell = tell
+        self._report = report
         self._params = params
         self._connect = connect
         self._domain = Domain("none")
@@ -97,12 +103,16 @@ class Host:
     def _obey(self) -> None:
         """Do what the last message of the node told its operator to do."""
         remedy, self.remedy = self.remedy, ""
+        if any(words in remedy for words in REPAIRS) and not self.is_damaged:
+            # Whatever is lost then would be mended by the peers, and nobody would know.
+            self._report(self, f"asks for {remedy!r} although its disk did nothing wrong")
         if "--reindex" in remedy:
             self._must_reindex = True
             self.disk.database.damaged = frozenset()
             self._tell(self, "operator", "reindex")
         elif "remove the data directory" in remedy:
             self.disk.wipe()
+            self.is_damaged = False
             self._tell(self, "operator", "empty directory")
         elif "remove it" in remedy:
             for name in ("mempool.dat", "peers.dat"):
@@ -168,6 +178,10 @@ class Host:
         """Tasks of the process that have not ended."""
         return len(self._domain.running())
 
+    def forget_ended(self) -> None:
+        """Let go of tasks that have ended."""
+        self._domain.forget_ended()
+
     async def pause(self) -> None:
         """Let some time pass."""
         await asyncio.sleep(0.1)
@@ -200,6 +214,7 @@ class Host:
             return self.rng.random()
         if not trap.lasts:
             self.trap = None
+        self.is_damaged = self.is_damaged or trap.error != errno.ENOSPC
         name = errno.errorcode[trap.error]
         self._tell(self, "disk", f"{name} at {what}")
         raise OSError(trap.error, os.strerror(trap.error))

@@ -52,7 +52,11 @@ class Domain:
         """A task began."""
         self._tasks.append(task)
         if len(self._tasks) % PRUNED_EVERY == 0:
-            self._tasks = self.running()
+            self.forget_ended()
+
+    def forget_ended(self) -> None:
+        """Let go of tasks that have ended: what nobody asked of them is told to the loop then."""
+        self._tasks = self.running()
 
     def running(self) -> list[asyncio.Task[Any]]:
         """Its tasks that have not ended."""
@@ -214,6 +218,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def kill(self, domain: Domain) -> None:
         """Nothing of it runs any more."""
         domain.is_dead = True
+        domain.forget_ended()
         self._kept.append(domain)
 
     def close(self) -> None:

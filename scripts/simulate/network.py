@@ -168,7 +168,8 @@ class VirtualNetwork:
         on_delivery: Callable[[str, str, bytes | None], None],
     ) -> None:  # fmt: skip
         self.loop = loop
-        self.context = Domain("world").context
+        self.domain = Domain("world")
+        self.context = self.domain.context
         self.on_end: Callable[[VirtualWire, str], None] = lambda wire, reason: None
         """Told of the end of a line that one side closes, by the end of that side, and why."""
         self._rng = rng

@@ -61,10 +61,16 @@ def past() -> Past:
                 {block.header.hash: block.raw for block in blocks}, end)  # fmt: skip
 
 
+def _fail(host: Host, what: str) -> None:
+    raise AssertionError(f"{host.address}: {what}")
+
+
 def _image(blocks: list[bytes], end: float) -> Image:
     loop = VirtualLoop()
     network = VirtualNetwork(loop, random.Random(0), lambda source, target, frame: None)
-    host = Host(0, PARAMS, network, random.Random(0), end, (), lambda host, kind, detail: None)
+    host = Host(
+        0, PARAMS, network, random.Random(0), end, (), lambda host, kind, detail: None, _fail
+    )
 
     async def sync() -> None:
         host.start()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import random
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from consensus.errors import StorageError, Violation
+from consensus.errors import Invalid, StorageError, Violation
 from consensus.hashes import AssetId
 from consensus.pow import hash_as_number
 from consensus.tx import Coin, OutPoint
@@ -33,6 +34,8 @@ READY_S = 600
 """Virtual seconds that a node may take to come up."""
 DOWN_S = (1.0, 90.0)
 LOOK_S = 1.0
+RECOUNT_S = 60.0
+"""Virtual seconds between two counts of the coins of a node that goes on running."""
 UNCONFIRMED_MAX = 20
 CALLBACK_S_MAX = 0.2
 """Processor time of one callback. More would keep peers and clients waiting."""
@@ -73,7 +76,7 @@ class World:
         self.hosts = [
             Host(
                 number, PARAMS, self.network, random.Random(self.rng.getrandbits(64)), before.end,
-                tuple(address_of(n) for n in range(number)), self.tell,
+                tuple(address_of(n) for n in range(number)), self.tell, self._on_broken,
             )
             for number in range(self.plan.nodes)
         ]  # fmt: skip
@@ -102,6 +105,7 @@ class World:
             run(self.loop, self._play())
         except Exception as error:
             self._fail(f"{type(error).__name__}: {error}")
+        self._forget_ended()
         for failure in self.loop.failures:
             self._fail(failure)
         took, what = self.loop.slowest
@@ -121,6 +125,14 @@ class World:
         loop = self.loop
         vars(self).clear()
         loop.close()
+
+    def _forget_ended(self) -> None:
+        """Hear of every task that broke: the loop is told when the last reference to it has gone."""
+        self._tasks = {task for task in self._tasks if not task.done()}
+        self.network.domain.forget_ended()
+        for host in self.hosts:
+            host.forget_ended()
+        gc.collect()
 
     # What is heard
 
@@ -178,6 +190,7 @@ class World:
 
     async def _look_after(self, host: Host) -> None:
         """Be the operator of one node: start it when it is down, look at it when it is up."""
+        counted = 0.0
         while True:
             if host.node is None and host.is_wanted:
                 if self.is_chaos:
@@ -190,9 +203,12 @@ class World:
                     self._fail(f"n{host.number} does not come up")
                     return
             api = host.api
-            if api is not None and host.is_recovering:
+            is_new = api is not None and host.is_recovering
+            if api is not None and is_new:
                 host.is_recovering = False
                 self.checkers[host.number].watch(api)
+            if api is not None and (is_new or self.loop.time() - counted > RECOUNT_S):
+                counted = self.loop.time()
                 host.spawn(partial(self.checkers[host.number].recount, api))
             await asyncio.sleep(LOOK_S)
 
@@ -226,8 +242,12 @@ class World:
                     await api.ledger.submit_block(mined.block.raw)
                 else:
                     await api.ledger.submit_known(*mined)
+            except StorageError as error:
+                host.give_up(error)
             except Violation as violation:
                 self.tell(host, "not mined", str(violation))
+                if isinstance(violation, Invalid):
+                    self._on_broken(host, f"refused a block that it made: {violation}")
                 self.counts[f"not mined: {violation.rule}"] += 1
 
         return mine
@@ -304,6 +324,7 @@ class World:
                 self.loop.call_later(number * 2.0, host.mend)
             case Fault.FLIP_FILE | Fault.FLIP_ROW:
                 host.kill()
+                host.is_damaged = True
                 is_file = event.fault is Fault.FLIP_FILE
                 flipped = host.disk.flip() if is_file else host.disk.database.flip()
                 self.tell(host, "flipped", flipped)
@@ -348,6 +369,7 @@ class World:
                 for host in self.hosts:
                     assert host.api is not None
                     await self.checkers[host.number].recount(host.api)
+                await asyncio.sleep(LOOK_S)  # whoever could not read its coins goes down now
                 if self._agree():
                     self.trace.tell(self.loop.time(), "world", "agreement")
                     return

@@ -9,6 +9,13 @@ import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import pytest
+
+from node.rpc import ports
+from scripts.simulate.host import Host
+from scripts.simulate.loop import run
+from scripts.simulate.world import World
+
 ROOT = Path(__file__).resolve().parents[2]
 SEED = "7"
 SEEDS = "8"
@@ -46,3 +53,26 @@ def test_a_command_without_seeds_says_what_to_give() -> None:
     refused = simulate()
     assert refused.returncode == 2
     assert "--seeds" in refused.stderr
+
+
+def test_a_node_that_wants_a_repair_of_a_disk_that_did_nothing_wrong_fails_its_seed() -> None:
+    world = World(1)
+
+    async def start() -> None:
+        world.hosts[0].remedy = "start once with --reindex"
+        world.hosts[0].start()
+
+    run(world.loop, start())
+    assert len(world.failures) == 1
+    assert "did nothing wrong" in world.failures[0]
+    world.close()
+
+
+def test_a_task_that_breaks_fails_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(world: World, host: Host, api: ports.Node) -> None:
+        raise KeyError("nobody awaits this")
+
+    monkeypatch.setattr(World, "_pay_at", broken)
+    world = World(1)
+    assert any("nobody awaits this" in failure for failure in world.play().failures)
+    world.close()
