@@ -25,6 +25,11 @@ UNCONNECTING_MAX = 10
 """Announcements in a row whose parent is unknown before they count as faults."""
 PREMATURE_RETRY_S = 10.0
 STALLS_MAX = 2
+TURN_S = 60.0
+"""How long one peer is the only one asked for headers. Else one that sends easy ones, an answer at the
+last moment each time, would keep us from all others for days."""
+TURN_LONGER_S = 10.0
+"""Who brings headers that are stored stays the only one if the next come within this time."""
 
 
 class PeerChain:
@@ -78,6 +83,8 @@ class HeaderSync:
         self._config = config
         self._syncing: int | None = None
         """The peer from which a longer run of headers is being fetched."""
+        self._turn_ends = 0.0
+        """When another may be asked beside it."""
 
     def on_ready(self, peer: int, is_inbound: bool, hello: Hello, now: float) -> list[Action]:
         chain = PeerChain(peer, is_inbound, int.from_bytes(hello.work, "big"), hello.tip)
@@ -101,8 +108,8 @@ class HeaderSync:
                 chain.learn(node)
 
     def _start(self, now: float) -> list[Action]:
-        """Ask a peer whose claim is news to us, unless one is being asked."""
-        if self._syncing is not None:
+        """Ask a peer whose claim is news to us, unless one is being asked and has its turn."""
+        if self._syncing is not None and now < self._turn_ends:
             return []
         able = [
             chain
@@ -113,6 +120,7 @@ class HeaderSync:
             return []
         chain = max(able, key=lambda chain: (not chain.is_inbound, chain.claimed))
         self._syncing = chain.peer
+        self._turn_ends = now + TURN_S
         return [self._ask(chain, self._node.tree.best_header, now)]
 
     def _is_news(self, chain: PeerChain) -> bool:
@@ -202,7 +210,8 @@ class HeaderSync:
         is_full = max(count, len(headers)) == HEADERS_MAX
         match presync.take(headers, least_work(self._node), is_full):
             case Step.ASK:
-                self._syncing = chain.peer
+                if self._syncing is None:
+                    self._syncing = chain.peer
                 return [self._ask(chain, presync.start, now, presync.end)]
             case Step.STORE:
                 return [AddHeaders(chain.peer, tuple(headers), True)]
@@ -250,6 +259,7 @@ class HeaderSync:
             return [self._ask(chain, last, now)]
         if len(headers) == HEADERS_MAX and last is not None and is_news:
             self._syncing = peer
+            self._turn_ends = max(self._turn_ends, now + TURN_LONGER_S)
             return [self._ask(chain, last, now)]
         return self._finish(chain, now)
 

@@ -209,3 +209,17 @@ def test_a_header_that_lies_about_its_work_does_not_count() -> None:
         talk.answer([easy, last])
         assert talk.faults == [Fault.INVALID_HEADER]
         assert len(node.tree) == before
+
+
+def test_who_sends_easy_headers_slowly_does_not_keep_us_from_others() -> None:
+    node, ahead, made = node_on(strong()), node_on(strong()), spam()
+    extended(ahead.tree, 30, 5, 1)
+    talk = Talk(node)
+    best = ahead.tree.best_header
+    assert not talk.sync.on_ready(2, False, hello_at(best, node.chain_id), 0)
+    asked: list[Action] = []
+    for number in range(1, 5):
+        now = number * 19.0
+        asked += talk.sync.on_tick(now)
+        talk.sync.on_headers(1, [next(made).raw for _ in range(HEADERS_MAX)], now)
+    assert [peer for peer, _ in sent(GetHeaders, asked)] == [2]
