@@ -79,6 +79,10 @@ class Backups:
         if not destination.is_absolute() or not destination.name or "\0" in str(destination):
             raise BackupRefused(f"{str(destination)!r} is not an absolute path of a directory")
         partial = destination.with_name(destination.name + PARTIAL)
+        home = self._store.blocks.path_of(0).parent.parent
+        if partial.parent.resolve().is_relative_to(home.resolve()):
+            # One called `restore` would be taken for a restore that did not end.
+            raise BackupRefused(f"{destination} is inside the data directory; name one elsewhere")
         if destination.exists():
             raise BackupRefused(f"{destination} exists; name a directory that does not")
         if partial.exists():
@@ -103,6 +107,11 @@ class Backups:
             reason = str(error) if isinstance(error, StorageError) else error.strerror or str(error)
             progress.state, progress.error = "failed", reason
             log.error("backup to %s failed: %s", destination, reason)
+        finally:
+            if progress.state != "done":
+                # Behind what may still be running there: a backup that is just being given its name
+                # must not lose files at the same time.
+                await self._beside(lambda: _remove(partial))
 
     def _tidy(self, partial: Path) -> None:
         """Leave nothing of a backup that did not come to its end, be it that it never began."""
@@ -110,7 +119,7 @@ class Backups:
         if self.progress.state != "done":
             self.progress.state = "failed"
             with suppress(OSError):
-                shutil.rmtree(partial)
+                partial.rmdir()
 
     async def _make(self, destination: Path, partial: Path) -> None:
         await self._chain.flush()
@@ -213,6 +222,11 @@ class Backups:
         if self._task is not None:
             self._task.cancel()
             await self.ended()
+
+
+def _remove(partial: Path) -> None:
+    with suppress(OSError):
+        shutil.rmtree(partial)
 
 
 def _rows(view: View) -> Generator[tuple[bytes, bytes], None, None]:

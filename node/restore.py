@@ -7,7 +7,7 @@ restore is never taken for a whole one. Another restore removes what is there an
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from consensus.block import genesis
@@ -16,8 +16,6 @@ from consensus.params import Params
 from node.backup_file import FOLDERS, Copy, FileEntry, Manifest, damaged, load_manifest
 from node.datadir import MEMPOOL_FILE, PEERS_FILE, RESTORING_FILE, DataDirectory
 from node.disk import SYSTEM_DISK, Disk, replace_file, sync
-
-_OCCUPIED_BY = (*FOLDERS, MEMPOOL_FILE, PEERS_FILE)
 
 
 def restore_backup(
@@ -48,13 +46,12 @@ def _restore(
     backup: Path, target: Path, manifest: Manifest, tell: Callable[[str], None], disk: Disk
 ) -> None:
     marker = target / RESTORING_FILE
+    _check_free(target, (MEMPOOL_FILE, PEERS_FILE), disk)
     if RESTORING_FILE in disk.listdir(target):
         # What stands there was put there by a restore that did not end: no node ran since.
         for folder in FOLDERS:
             shutil.rmtree(target / folder, ignore_errors=True)
-    for name in _OCCUPIED_BY:
-        if name in disk.listdir(target):
-            raise StorageError(f"{target / name} exists", "restore into an empty directory")
+    _check_free(target, FOLDERS, disk)
     replace_file(disk, marker, b"", target / f"{RESTORING_FILE}.new")
     for folder in FOLDERS:
         disk.mkdir(target / folder, 0o700)
@@ -69,6 +66,12 @@ def _restore(
     # Now that every byte and every name is on the disk, it counts.
     disk.unlink(marker)
     sync(disk, target)
+
+
+def _check_free(target: Path, names: Iterable[str], disk: Disk) -> None:
+    for name in names:
+        if name in disk.listdir(target):
+            raise StorageError(f"{target / name} exists", "restore into an empty directory")
 
 
 def _copy(source: Path, target: Path, entry: FileEntry, disk: Disk) -> None:

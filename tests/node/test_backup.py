@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import msgspec
@@ -142,6 +145,8 @@ def test_nothing_is_ever_written_over(tmp_path: Path, source: Path, backup: Path
             (tmp_path / "half", "did not end"),
             (Path("relative"), "not an absolute path"),
             (tmp_path / "absent" / "below", "cannot be made"),
+            (source / "restore", "inside the data directory"),
+            (source / "blocks" / "copy", "inside the data directory"),
         ):
             with pytest.raises(BackupRefused, match=part):
                 backups.start(target)
@@ -154,6 +159,37 @@ def test_nothing_is_ever_written_over(tmp_path: Path, source: Path, backup: Path
     with_chain(source, scenario, file_bytes_max=FILE_BYTES_MAX)
     assert fingerprint(backup) == before
     assert [path.name for path in tmp_path.iterdir()] == ["half.partial"]
+
+
+class SlowToRename(NumberedDisk):
+    """Tells when something is about to be renamed to `target`, and takes its time."""
+
+    def __init__(self, target: Path) -> None:
+        super().__init__()
+        self.target = target
+        self.has_come_to_it = threading.Event()
+
+    def replace(self, source: Path, target: Path) -> None:
+        if target == self.target:
+            self.has_come_to_it.set()
+            time.sleep(0.3)
+        super().replace(source, target)
+
+
+def test_a_node_that_stops_while_a_backup_gets_its_name_leaves_it_whole(
+    tmp_path: Path, source: Path
+) -> None:
+    disk = SlowToRename(tmp_path / "last")
+
+    async def scenario(node: NodeChain) -> None:
+        backups = Backups(node.chain, disk, Database)
+        backups.start(disk.target)
+        await asyncio.to_thread(disk.has_come_to_it.wait)
+        await backups.close()
+
+    with_chain(source, scenario, file_bytes_max=FILE_BYTES_MAX)
+    restored(disk.target, tmp_path / "new")
+    assert_is_whole(tmp_path / "new")
 
 
 def changes_of_a_backup(source: Path, target: Path) -> int:
@@ -271,7 +307,14 @@ def test_a_restore_never_writes_over_a_ledger(tmp_path: Path, source: Path, back
     before = fingerprint(path)
     with pytest.raises(StorageError, match="blocks exists"):
         restored(backup, path)
-    (path / ".lock").unlink()
+    # Nor where a node has run, though something bears the name of a restore that did not end.
+    (path / "peers.dat").write_bytes(b"")
+    (path / "restore.partial").mkdir()
+    with pytest.raises(StorageError, match=r"peers\.dat exists"):
+        restored(backup, path)
+    (path / "restore.partial").rmdir()
+    for name in (".lock", "peers.dat"):
+        (path / name).unlink()
     assert fingerprint(path) == before
 
 
