@@ -113,7 +113,11 @@ class _Worker:
         for answer in answers:
             batch = self._asked.popleft()
             self.waiting -= len(batch.checks)
-            batch.settle(answer == 1)
+            try:
+                batch.settle(answer == 1)
+            except Exception:
+                # Without the answers behind it, each batch would get that of another one.
+                log.exception("telling what became of signatures failed")
         if answers:
             self._on_answer()
             return

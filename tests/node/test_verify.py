@@ -297,3 +297,29 @@ def test_the_process_answers_whole_requests_and_ends_with_its_input() -> None:
         told = io.BytesIO()
         serve(io.BytesIO(asked[:cut]), told)
         assert told.getvalue() == answers
+
+
+def let_processes_work() -> None:
+    time.sleep(0.2)
+
+
+def test_answers_stay_with_their_questions_when_whoever_is_told_fails() -> None:
+    bad = [spoiled(GOOD[1], 0)]
+
+    async def scenario(verifier: Verifier) -> None:
+        assert await verdict(verifier, GOOD[400:1_000])
+        told = asyncio.Event()
+
+        def fail() -> None:
+            raise RuntimeError("of whoever is told")
+
+        assert verifier.send_few(GOOD[2:3], fail)
+        assert verifier.send_few(bad, told.set)
+        let_processes_work()  # both answers are there before one is read
+        await asyncio.sleep(0)
+        assert verifier.send_few(GOOD[3:4], told.set)
+        await told.wait()
+        assert not verifier.verify_now(bad)
+        assert await verdict(verifier, GOOD[4:400])
+
+    with_verifier(scenario, 1)
