@@ -31,6 +31,10 @@ COMPARED_EVERY = 20
 """Kills between two comparisons."""
 AIMED_AT_RECOVERY = 0.4
 """Share of the kills."""
+AMID_RECOVERY = 0.7
+"""Share of those that wait until the node reads on behind its last write; others come earlier too."""
+BACKED_UP = 0.3
+"""Share of the lives at work in which everything is once written to the database."""
 WORK_S_MAX = 0.6
 """Longest time that the node works before it is killed."""
 RECOVERY_S = 0.1
@@ -42,6 +46,8 @@ DEPTHS = (0, 0, 1, 2, 6)
 LEAST_SHARE = 1 / 15
 """Kills in recovery, and reorganisations, that make a run worth its name."""
 _TIP = re.compile(r"\b(?:at )?block (\d+), [0-9a-f]{64}")
+_READS_ON = "stored blocks that the database does not know"
+_RECOVERED = "app: at block "
 _GONE = (OSError, http.client.HTTPException, RpcFailure, ValueError)
 """What a call meets when the node ends under it."""
 
@@ -134,12 +140,12 @@ class Kills:
         self._node.start(*more, ready=False)
         self._wait_for_line("JSON-RPC at")
 
-    def _wait_for_line(self, text: str) -> None:
+    def _wait_for_line(self, *texts: str) -> None:
         def is_told() -> bool:
             assert self._node.is_running, "the node ended:\n" + "\n".join(self._node.log)
-            return self._tells(text)
+            return any(self._tells(text) for text in texts)
 
-        wait_for(is_told, f"the node tells {text!r}", pause_s=0.005)
+        wait_for(is_told, f"the node tells {texts}", pause_s=0.002)
 
     def _tells(self, text: str) -> bool:
         return any(text in line for line in self._node.log)
@@ -147,7 +153,12 @@ class Kills:
     def _recover(self) -> None:
         """A life that ends about when it has recovered."""
         self._start(joined=True)
-        time.sleep(self._rng.uniform(0, self._recovery_s))
+        if self._rng.random() < AMID_RECOVERY:
+            # It may have nothing to read on, when it wrote everything before the last kill.
+            self._wait_for_line(_READS_ON, _RECOVERED)
+            time.sleep(self._rng.uniform(0, self._recovery_s / 2))
+        else:
+            time.sleep(self._rng.uniform(0, self._recovery_s))
         self._node.kill()
         self._count_kill()
 
@@ -155,12 +166,12 @@ class Kills:
         """A life that ends while it mines, fetches, reorganises or writes."""
         self._start(joined=self._rng.random() < 0.7)
         began = time.monotonic()
-        self._wait_for_line(" at block ")
+        self._wait_for_line(_RECOVERED)
         self._recovery_s = time.monotonic() - began
         end = threading.Timer(self._rng.uniform(0, WORK_S_MAX), self._node.kill)
         end.start()
         try:
-            mined = 0
+            mined, may_write = 0, self._rng.random() < BACKED_UP
             while end.is_alive():
                 choice = self._rng.random()
                 if choice < 0.3 and mined < MINED_MAX:
@@ -172,12 +183,12 @@ class Kills:
                     self._tell_twin()
                     with suppress(*_GONE):
                         self._node.call("submitblock", raw)
-                elif choice < 0.9:
+                elif choice < 0.9 and may_write:
                     # Before a backup everything is written to the database.
+                    may_write = False
+                    self.counts["backups"] += 1
                     with suppress(*_GONE):
-                        number = self.counts["backups"]
-                        self._node.call("backup", str(self._backups / str(number)))
-                        self.counts["backups"] += 1
+                        self._node.call("backup", str(self._backups / str(self.counts["kills"])))
                 else:
                     time.sleep(self._rng.uniform(0, 0.02))
         finally:
@@ -187,9 +198,9 @@ class Kills:
     def _count_kill(self) -> None:
         """By the log of the life that ended, which is complete."""
         self.counts["kills"] += 1
-        if self._tells(" at block "):
+        if self._tells(_RECOVERED):
             self.counts["at work"] += 1
-        elif self._tells("stored blocks that the database does not know"):
+        elif self._tells(_READS_ON):
             self.counts["in recovery"] += 1
         else:
             self.counts["before recovery"] += 1

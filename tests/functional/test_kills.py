@@ -12,6 +12,7 @@ import pytest
 
 from node.blockfiles import RecordFiles
 from scripts.bench.workload import Workload
+from scripts.kills import Kills
 from tests.support.daemon import Daemon, running, wait_for
 
 PAYMENTS, PER_BLOCK = 12_000, 100
@@ -81,3 +82,13 @@ def test_random_kills_while_blocks_connect_end_in_the_state_of_an_uncrashed_twin
         finally:
             if node.is_running:
                 node.kill()
+
+
+def test_a_node_killed_while_it_mines_reorganises_and_recovers_has_the_coins_of_its_twin(
+    tmp_path: Path,
+) -> None:
+    run = Kills(tmp_path, seed=SEED)
+    run.run(8, told=lambda line: None)
+    assert run.counts["kills"] == 8
+    assert run.counts["in recovery"] >= 1
+    assert run.counts["reorganisations"] >= 1
