@@ -46,7 +46,12 @@ class NumberedDisk:
     lock = staticmethod(SYSTEM_DISK.lock)
     size = staticmethod(SYSTEM_DISK.size)
 
-    def _note(self, what: str) -> None:
+    def on_turn(self, fail: Callable[[str], None]) -> None:
+        """Have this called at the change that goes wrong."""
+        self._fail = fail
+
+    def number(self, what: str) -> None:
+        """Count a change, and have it go wrong if it is its turn."""
         number = len(self.changes)
         self.changes.append(what)
         if number == self._at or (self._lasts and 0 <= self._at < number):
@@ -54,34 +59,34 @@ class NumberedDisk:
 
     def open(self, path: Path, flags: int, mode: int = 0o600) -> int:
         if flags != READ and not path.exists():
-            self._note(f"create {path.name}")
+            self.number(f"create {path.name}")
         return SYSTEM_DISK.open(path, flags, mode)
 
     def write(self, descriptor: int, data: bytes | memoryview) -> int:
         try:
-            self._note("write")
+            self.number("write")
         except (Killed, OSError):
             os.write(descriptor, data[: len(data) // 2])
             raise
         return os.write(descriptor, data)
 
     def fsync(self, descriptor: int) -> None:
-        self._note("fsync")
+        self.number("fsync")
         os.fsync(descriptor)
 
     def truncate(self, path: Path, size: int) -> None:
-        self._note(f"truncate {path.name}")
+        self.number(f"truncate {path.name}")
         os.truncate(path, size)
 
     def unlink(self, path: Path) -> None:
-        self._note(f"unlink {path.name}")
+        self.number(f"unlink {path.name}")
         os.unlink(path)
 
     def replace(self, source: Path, target: Path) -> None:
-        self._note(f"rename {source.name}")
+        self.number(f"rename {source.name}")
         os.replace(source, target)
 
     def mkdir(self, path: Path, mode: int = 0o777) -> None:
         if not path.exists():
-            self._note(f"mkdir {path.name}")
+            self.number(f"mkdir {path.name}")
         SYSTEM_DISK.mkdir(path, mode)
