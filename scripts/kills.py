@@ -137,6 +137,8 @@ class Kills:
 
     def _start(self, joined: bool) -> None:
         more = ("--connect", self._twin.p2p) if joined else ()
+        # Others may have been given its ports while it was down.
+        self._node.rpc_port = self._node.p2p_port = 0
         self._node.start(*more, ready=False)
         self._wait_for_line("JSON-RPC at")
 
@@ -218,12 +220,24 @@ class Kills:
         self._tell_all()
         self._start(joined=True)
         wait_for(self._is_ready, "the node answers")
-        wait_for_one_tip([self._node, self._twin])
+        try:
+            wait_for_one_tip([self._node, self._twin])
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self._both()}") from None
         wanted, found = (node.call("gettxoutsetinfo") for node in (self._twin, self._node))
         assert found == wanted, f"the coin set of the twin is {wanted}, after kills it is {found}"
         assert self._node.stop() == 0, "\n".join(self._node.log)
         self._read_log()
         self.counts["comparisons"] += 1
+
+    def _both(self) -> str:
+        """Where both stand, and what they told last."""
+        shown = []
+        for name, daemon in (("node", self._node), ("twin", self._twin)):
+            head = daemon.call("getblockchaininfo")
+            shown += [f"{name}: block {head['blocks']} of {head['headers']}, {daemon.tip}"]
+            shown += daemon.log[-12:]
+        return "\n".join(shown)
 
     def _is_ready(self) -> bool:
         with suppress(*_GONE):

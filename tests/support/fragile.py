@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from consensus.errors import StorageError
 from node.db import Database
 from tests.support.disks import NumberedDisk
 
@@ -16,8 +17,10 @@ SECTOR = 512
 class FragileDisk(NumberedDisk):
     """Notes for each file how many of its bytes were synced, and whether its name was."""
 
-    def __init__(self, at: int = -1, fail: Callable[[str], None] | None = None) -> None:
-        super().__init__(at, fail or (lambda what: None))
+    def __init__(
+        self, at: int = -1, fail: Callable[[str], None] | None = None, lasts: bool = False
+    ) -> None:
+        super().__init__(at, fail or (lambda what: None), lasts)
         self.synced: dict[str, int] = {}
         self._paths: dict[int, Path] = {}
         self._old: dict[str, bytes | None] = {}
@@ -110,7 +113,10 @@ class WatchedDatabase(Database):
         self._db = _WatchedDb(self._db, lambda sync: disk.note_log(path, sync))
 
     def write(self, rows: Iterable[tuple[bytes, bytes | None]]) -> None:
-        self._disk.number("batch")
+        try:
+            self._disk.number("batch")
+        except OSError as error:  # which LevelDB tells in its own way
+            raise StorageError(f"writing: {error.strerror}", "make room on the disk") from None
         super().write(rows)
         self._disk.number("batch written")
 

@@ -48,7 +48,9 @@ def within_limit(work: Coroutine[Any, Any, T]) -> T:
 class NodeChain:
     """A chain that runs, and what it told its listener."""
 
-    def __init__(self, params: Params, store: Store, verifier: Verifier) -> None:
+    def __init__(
+        self, params: Params, store: Store, verifier: Verifier, clock: Callable[[], float]
+    ) -> None:
         self.changes: list[Change] = []
         self.condemned: list[tuple[HeaderNode, Violation]] = []
         self.headers: list[HeaderNode] = []
@@ -62,7 +64,7 @@ class NodeChain:
             lambda _, block: self.stored.append(block),
         )
         self.chain = Chain(
-            genesis(params), params, store, verifier, lambda: FAR_FUTURE, listener
+            genesis(params), params, store, verifier, clock, listener
         )  # fmt: skip
         self.following: asyncio.Task[None] | None = None
 
@@ -106,6 +108,7 @@ async def open_chain(
     directory: Path, params: Params = REGTEST, *, indexed: bool = True, processes: int = 0,
     file_bytes_max: int = FILE_BYTES_MAX, database_of: Callable[[Path], Database] = Database,
     follows: bool = True, files_of: Callable[..., RecordFiles] = RecordFiles,
+    clock: Callable[[], float] = lambda: FAR_FUTURE,
 ) -> AsyncIterator[NodeChain]:  # fmt: skip
     """A chain over `directory`. On leaving nothing is flushed, as when the process is killed.
 
@@ -129,7 +132,7 @@ async def open_chain(
         stack.callback(store.close)
         verifier = Verifier(processes)
         stack.push_async_callback(verifier.close)
-        node = NodeChain(params, store, verifier)
+        node = NodeChain(params, store, verifier, clock)
         await restore(node.chain)
         if not follows:
             yield node
