@@ -217,6 +217,8 @@ class Kills:
 
     def _compare(self) -> None:
         """Join them until they agree, compare, and end the node in good order."""
+        # What the node mined last may be as long as the branch of both, and then neither gives way.
+        self._new_branch()
         self._tell_all()
         self._start(joined=True)
         wait_for(self._is_ready, "the node answers")
