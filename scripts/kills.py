@@ -9,6 +9,7 @@ and then they are joined until they agree, and then their coin sets must have on
 from __future__ import annotations
 
 import http.client
+import math
 import random
 import re
 import sys
@@ -17,8 +18,8 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -48,8 +49,6 @@ LEAST_SHARE = 1 / 15
 _TIP = re.compile(r"\b(?:at )?block (\d+), [0-9a-f]{64}")
 _READS_ON = "stored blocks that the database does not know"
 _RECOVERED = "app: at block "
-_GONE = (OSError, http.client.HTTPException, RpcFailure, ValueError)
-"""What a call meets when the node ends under it."""
 
 
 class Kills:
@@ -68,18 +67,17 @@ class Kills:
         self._highest = 0
         self._recovery_s = RECOVERY_S
 
-    def run(self, kills: int, told: Callable[[str], None], seconds: float | None = None) -> None:
-        """Kill that often, or until the time is over; compare in between and at the end.
+    def run(
+        self, kills: int, told: Callable[[str], None], is_over: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Kill that often, or until `is_over`; compare in between and at the end.
 
         Raises: AssertionError, with what differs.
         """
-        deadline = time.monotonic() + seconds if seconds is not None else None
         with running(self._twin):
             feed(self._twin, blocks_of(self._toy))
             try:
-                while self.counts["kills"] < kills:
-                    if deadline is not None and time.monotonic() > deadline:
-                        break
+                while self.counts["kills"] < kills and not is_over():
                     self._new_branch()
                     if self._rng.random() < AIMED_AT_RECOVERY:
                         self._recover()
@@ -178,24 +176,28 @@ class Kills:
                 choice = self._rng.random()
                 if choice < 0.3 and mined < MINED_MAX:
                     mined += 1
-                    with suppress(*_GONE):
-                        self._node.call("generatetoaddress", 1, BOB.address())
+                    self._ask("generatetoaddress", 1, BOB.address())
                 elif choice < 0.8 and self._to_tell:
                     raw = self._to_tell[0].raw.hex()
                     self._tell_twin()
-                    with suppress(*_GONE):
-                        self._node.call("submitblock", raw)
+                    self._ask("submitblock", raw)
                 elif choice < 0.9 and may_write:
                     # Before a backup everything is written to the database.
                     may_write = False
                     self.counts["backups"] += 1
-                    with suppress(*_GONE):
-                        self._node.call("backup", str(self._backups / str(self.counts["kills"])))
+                    self._ask("backup", str(self._backups / str(self.counts["kills"])))
                 else:
                     time.sleep(self._rng.uniform(0, 0.02))
         finally:
             end.join()
         self._count_kill()
+
+    def _ask(self, method: str, *params: Any) -> Any:
+        """What the node that may end at any moment answers; None if it does not."""
+        try:
+            return self._node.call(method, *params)
+        except (OSError, http.client.HTTPException, RpcFailure, ValueError):
+            return None
 
     def _count_kill(self) -> None:
         """By the log of the life that ended, which is complete."""
@@ -242,9 +244,7 @@ class Kills:
         return "\n".join(shown)
 
     def _is_ready(self) -> bool:
-        with suppress(*_GONE):
-            return bool(self._node.call("getblockcount"))
-        return False
+        return bool(self._ask("getblockcount"))
 
 
 @click.command()
@@ -259,9 +259,11 @@ def main(kills: int, seed: int, minutes: float | None) -> None:
     """
     with tempfile.TemporaryDirectory() as directory:
         run = Kills(Path(directory), seed)
-        seconds = 60 * minutes if minutes is not None else None
+        deadline = time.monotonic() + (60 * minutes if minutes is not None else math.inf)
         try:
-            run.run(kills, lambda line: click.echo(line, err=True), seconds)
+            run.run(
+                kills, lambda line: click.echo(line, err=True), lambda: time.monotonic() > deadline
+            )
         except AssertionError as error:
             click.echo(f"FAILED after {run.counts['kills']} kills, seed {seed}: {error}")
             sys.exit(1)
