@@ -39,7 +39,8 @@ HEADER, COIN, ASSET, TX, HISTORY, BALANCE, DELAYED = b"H", b"c", b"a", b"t", b"h
 KINDS = (META, HEADER, COIN, ASSET, TX, HISTORY, BALANCE, DELAYED)
 """How the keys of all rows begin."""
 
-_COIN = struct.Struct(">I?Q")
+_COIN = struct.Struct(">IBQ")
+_FLAGS = (False, True)
 _COIN_SIZES = (_COIN.size, _COIN.size + HASH_BYTES)
 _TX = struct.Struct(">IIIII")
 _HISTORY_KEY = struct.Struct(">II")
@@ -139,7 +140,11 @@ def coin_value(coin: Coin) -> bytes:
 def coin_of(lock: LockHash, value: bytes) -> Coin:
     if len(value) not in _COIN_SIZES:
         raise damaged("coin row")
-    height, delayed, amount = _COIN.unpack_from(value)
+    height, flag, amount = _COIN.unpack_from(value)
+    try:
+        delayed = _FLAGS[flag]
+    except IndexError:
+        raise damaged("coin row") from None
     return Coin(AssetId(value[_COIN.size :]), amount, lock, Height(height), delayed)
 
 

@@ -138,6 +138,14 @@ def test_a_row_of_another_shape_is_refused_with_a_remedy(kind: str) -> None:
         assert "--reindex" in caught.value.remedy
 
 
+@pytest.mark.parametrize("flag", [2, 3, 128, 255])
+def test_a_coin_that_is_neither_delayed_nor_not_is_refused_with_a_remedy(flag: int) -> None:
+    decode, row = ROWS["coin"]
+    with pytest.raises(StorageError) as caught:
+        decode(row[:4] + bytes((flag,)) + row[5:])
+    assert "--reindex" in caught.value.remedy
+
+
 def test_kinds_of_rows_do_not_mix() -> None:
     kinds = (HEADER, COIN, ASSET, TX, HISTORY, BALANCE, KEY_FORMAT[:1])
     assert len(set(kinds)) == len(kinds)
