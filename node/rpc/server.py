@@ -21,6 +21,7 @@ from http import HTTPStatus
 from typing import Any, NoReturn, cast
 
 from aiohttp import HttpVersion11, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from node.rpc.auth import Authenticator, User
 from node.rpc.connection import RESTS, Connection, Desk, LongWay
@@ -65,6 +66,28 @@ class _Refused(Exception):
         self.headers = headers
 
 
+class _HttpLog(logging.LoggerAdapter[logging.Logger]):
+    """What aiohttp has to say. It takes bytes that are no HTTP, and a client that left amid its body,
+    for errors of its own, with a traceback for each: strangers would fill the log."""
+
+    def __init__(self) -> None:
+        super().__init__(_log)
+        self._unreadable = 0
+
+    def exception(self, msg: object, *args: object, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info")
+        if isinstance(error, HttpProcessingError):
+            self._unreadable += 1
+            if self._unreadable & (self._unreadable - 1) == 0:
+                reason = error.message.partition("\n")[0].rstrip(":")
+                who = args[0] if args else "?"
+                _log.warning(
+                    "not HTTP, on the RPC from %s: %s (%d so far)", who, reason, self._unreadable
+                )
+        elif not isinstance(error, ConnectionError):
+            super().exception(msg, *args, **kwargs)
+
+
 class RpcServer:
     """Serves a dispatcher over HTTP."""
 
@@ -92,6 +115,7 @@ class RpcServer:
         self._http = web.Server(
             self._handle, access_log=None, keepalive_timeout=NEVER_S, lingering_time=2,
             auto_decompress=False,  # a few bytes could grow to gigabytes
+            logger=_HttpLog(),
         )  # fmt: skip
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(self._connect, host, port, backlog=128)

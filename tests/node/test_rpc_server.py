@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json as standard_json
+import logging
 import time
 from typing import Any
 
@@ -258,9 +259,12 @@ def test_calls_beyond_the_limit_are_told_to_come_again() -> None:
         + b"\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"POST / HTTP/1.1\r\nHost: localhost\r\nAuthorization: " + ALLOW.encode()
         + b"\r\nContent-Length: 50\r\n\r\nhalf",
+        b"POST / HTTP/1.1\r\nA : b\r\n\r\n", b"POST http://[::1 HTTP/1.1\r\n\r\n",
     ],
 )  # fmt: skip
-def test_bytes_that_are_not_http_leave_the_server_well(junk: bytes) -> None:
+def test_bytes_that_are_not_http_leave_the_server_well(
+    junk: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     async def scenario(connect: Connect) -> None:
         bad = await connect()
         bad.writer.write(junk)
@@ -271,6 +275,51 @@ def test_bytes_that_are_not_http_leave_the_server_well(junk: bytes) -> None:
         assert (await (await connect()).send())[0] == 200
 
     serve(scenario)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_many_requests_that_are_not_http_write_few_lines(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(connect: Connect) -> None:
+        for _ in range(100):
+            bad = await connect()
+            bad.writer.write(b"POST / HTTP/1.1\r\nA : b\r\n\r\n")
+            assert b" 400 " in await asyncio.wait_for(bad.reader.read(), 5)
+            bad.writer.close()
+
+    serve(scenario)
+    lines = [record.getMessage() for record in caplog.records if record.levelno > logging.INFO]
+    assert lines == [
+        f"not HTTP, on the RPC from 127.0.0.1: Invalid header token ({2**count} so far)"
+        for count in range(7)
+    ]
+
+
+def test_requests_before_what_is_no_http_are_answered_behind_a_known_head() -> None:
+    head = f"POST / HTTP/1.1\r\nHost: localhost\r\nAuthorization: {ALLOW}\r\n"
+    whole = f"{head}Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY
+
+    async def scenario(connect: Connect) -> None:
+        client = await connect()
+        client.writer.write(whole)
+        assert (await client.receive())[0] == 200
+        client.writer.write(whole + whole + b"no HTTP\r\n\r\n" + whole)
+        assert [(await client.receive())[0] for _ in range(3)] == [200, 200, 400]
+        assert await client.is_closed()
+
+    serve(scenario)
+
+
+def test_a_client_that_leaves_amid_its_body_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(connect: Connect) -> None:
+        leaving = await connect()
+        head = f"POST / HTTP/1.1\r\nHost: localhost\r\nAuthorization: {ALLOW}\r\n"
+        leaving.writer.write(f"{head}Content-Length: 50\r\nExpect: 100-continue\r\n\r\n".encode())
+        assert b" 100 " in await asyncio.wait_for(leaving.reader.readline(), 5)  # it is being read
+        leaving.writer.transport.abort()
+        assert (await (await connect()).send())[0] == 200
+
+    serve(scenario)
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_a_client_that_hangs_up_while_its_call_runs_harms_nobody() -> None:
