@@ -71,7 +71,7 @@ class _Clock:
         return self._loop.time()
 
 
-class _Errors(logging.Handler):
+class Errors(logging.Handler):
     """What the node logged as its own errors."""
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class _Errors(logging.Handler):
         self.found.append(record)
 
 
-ERRORS = _Errors()
+ERRORS = Errors()
 logging.getLogger("p2p").addHandler(ERRORS)
 
 
