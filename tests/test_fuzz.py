@@ -1,4 +1,4 @@
-"""Every input that is kept goes through its target; each group of code runs under atheris for a moment."""
+"""Every input that is kept goes through its target; and runs under atheris for a moment."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from scripts.fuzz import conversation
 from scripts.fuzz.catalogue import TARGETS
-from scripts.fuzz.run import CRASHES, fuzz
+from scripts.fuzz.run import sweep
 from scripts.fuzz.target import CORPORA, replay
 
 HAS_ATHERIS = importlib.util.find_spec("atheris") is not None
 BYTES_MAX = 1_000_000
-SHORT_RUNS = ("transaction", "session", "rpc-body", "records") if HAS_ATHERIS else ()
-"""Empty where atheris cannot be installed: pytest then says that it has nothing to run."""
+MOMENTS = (0.2,) if HAS_ATHERIS else ()
+"""Seconds. Empty where atheris cannot be installed: pytest then says that it has nothing to run."""
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -32,11 +33,22 @@ def test_corpora_are_small_and_belong_to_targets() -> None:
     assert sum(path.stat().st_size for path in CORPORA.rglob("*") if path.is_file()) <= BYTES_MAX
 
 
-@pytest.mark.parametrize("name", SHORT_RUNS)
-def test_a_short_run_of_the_fuzzer_finds_nothing(name: str, tmp_path: Path) -> None:
-    outcome = fuzz(TARGETS[name], 2, tmp_path / name)
-    assert outcome.is_sound, outcome.said
-    assert not outcome.found
-    assert outcome.executions > 10
-    assert outcome.covered > 10
-    assert not [path for path in TARGETS[name].inputs() if path.name.startswith(CRASHES[1:])]
+def test_seeds_of_conversations_bring_blocks_and_payments() -> None:
+    loop = conversation.Loop()
+    seen = [loop.run_until_complete(conversation.play(seed)) for seed in TARGETS["session"].seeds()]
+    loop.close()
+    assert sum(one.blocks > 0 for one in seen) >= 3
+    assert max(one.blocks for one in seen) >= 3
+    assert sum(one.rebuilt > 0 for one in seen) >= 2
+    assert max(one.waiting for one in seen) >= 3
+
+
+@pytest.mark.parametrize("seconds", MOMENTS)
+def test_a_moment_of_the_fuzzer_on_each_target_finds_nothing(
+    seconds: float, tmp_path: Path
+) -> None:
+    swept = sweep(TARGETS.values(), seconds, tmp_path)
+    assert not swept.found, swept.said
+    assert swept.executions.keys() == TARGETS.keys(), swept.said
+    assert min(swept.executions.values()) > 10
+    assert swept.covered > 100

@@ -3,7 +3,7 @@
     python -m scripts.fuzz --list
     python -m scripts.fuzz transaction session --seconds 300
     python -m scripts.fuzz session --replay tests/corpora/session/crash-…
-    python -m scripts.fuzz session --keep      # the shortest inputs of the runs so far become the corpus
+    python -m scripts.fuzz session --keep      # the corpus becomes what covers as much as the runs so far
 
 What breaks a promise is written to the target's corpus as `crash-…`, `timeout-…` or `oom-…`, where the
 suite replays it from then on; the line that replays it is printed.
@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 from scripts.fuzz.catalogue import TARGETS
-from scripts.fuzz.run import Outcome, fuzz, keep
+from scripts.fuzz.run import MergeFailed, Outcome, fuzz, keep
 from scripts.fuzz.target import Broken, Target, replay
 
 
@@ -47,7 +47,7 @@ def _show(outcome: Outcome) -> None:
 @click.option(
     "--replay", "replayed", type=click.Path(exists=True, path_type=Path), help="One input."
 )
-@click.option("--keep", "keeping", is_flag=True, help="Keep the shortest inputs found.")
+@click.option("--keep", "keeping", is_flag=True, help="Keep what covers as much.")
 def main(
     names: Sequence[str], show: bool, seconds: int, replayed: Path | None, keeping: bool
 ) -> None:
@@ -70,7 +70,10 @@ def main(
         click.echo("| target | executions | covered | inputs | found |\n|---|---|---|---|---|")
     for target in chosen:
         if keeping:
-            click.echo(f"{target.name}: {keep(target)} inputs")
+            try:
+                click.echo(f"{target.name}: {keep(target)} inputs")
+            except MergeFailed as error:
+                raise click.ClickException(f"{target.name} was not merged: {error}") from error
             continue
         outcome = fuzz(target, seconds)
         _show(outcome)

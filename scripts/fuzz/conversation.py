@@ -11,6 +11,7 @@ import logging
 import random
 import selectors
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -187,7 +188,18 @@ async def drain(wire: MemoryWire) -> None:
         decode_message(frame)
 
 
-async def play(data: bytes) -> None:
+class Seen(NamedTuple):
+    """What a stranger brought the node to do."""
+
+    blocks: int
+    """That it took over from the stranger."""
+    rebuilt: int
+    """Of these, from compact blocks."""
+    waiting: int
+    """Most transactions that waited at once."""
+
+
+async def play(data: bytes) -> Seen:
     """Raises: Broken."""
     ERRORS.found.clear()
     scene = Scene(asyncio.get_running_loop())
@@ -195,6 +207,7 @@ async def play(data: bytes) -> None:
     friend = await scene.dial(FRIEND)
     await greet(friend, scene.node)
     before = scene.node.tip
+    waiting = 0
     stranger = await scene.dial(STRANGER)
     readers = [asyncio.ensure_future(drain(stranger))]
     try:
@@ -204,6 +217,7 @@ async def play(data: bytes) -> None:
                 stranger = again
                 readers.append(asyncio.ensure_future(drain(stranger)))
             await scene.settle()
+            waiting = max(waiting, len(scene.node.mempool))
             if step[0] == PAUSE:
                 need(await is_answered(friend), "whoever does nothing wrong is served")
         need(await is_answered(friend), "whoever does nothing wrong is served")
@@ -221,6 +235,7 @@ async def play(data: bytes) -> None:
             raise record.exc_info[1]
         need(False, record.getMessage())
     need(not scene.failures, f"the network failed: {scene.failures}")
+    return Seen(len(scene.node.accepted), len(scene.node.rebuilt), waiting)
 
 
 def frames_of(node: ToyNode, *messages: Message) -> list[Step]:

@@ -154,7 +154,8 @@ def read_answers(data: bytes) -> tuple[Answer, ...]:
     made = []
     while data:
         head, end, rest = data.partition(b"\r\n\r\n")
-        need(bool(end) and head.startswith(b"HTTP/1."), "what is sent is answers")
+        # aiohttp takes a first line without a version for HTTP/0.9, and answers as that.
+        need(bool(end) and head.startswith((b"HTTP/1.", b"HTTP/0.9 ")), "what is sent is answers")
         first, *lines = head.split(b"\r\n")
         pairs = [line.decode("latin-1").partition(": ") for line in lines]
         headers = {name.lower(): value for name, _, value in pairs}

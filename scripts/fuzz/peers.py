@@ -169,13 +169,24 @@ def _sessions() -> Iterator[bytes]:
         blocks.append(node.chain.template())
     heads = tuple(block.header.raw for block in blocks)
     fresh = conversation.fresh_node()
-    yield write_steps(frames_of(fresh, Inv(wtxids), Txs(tuple(raws)), GetTxs(wtxids)))
-    yield write_steps(frames_of(fresh, Headers(heads)) + [
-        (FRAME, encode_message(BlockMessage(block.raw))) for block in blocks])  # fmt: skip
+    paying = (Inv(wtxids), Txs(tuple(raws)))
     short = make_compact(blocks[0], SALT)
     lacking = BlockTxs(blocks[0].header.hash, tuple(raws))
-    yield write_steps(frames_of(fresh, CompactMode(1), short, lacking, Announce(heads[1:2])))
-    yield write_steps([*frames_of(fresh, Txs(tuple(raws)), short), (MINE, b"\0"), (PAUSE, b"\x10")])
+    yield write_steps(frames_of(fresh, *paying, GetTxs(wtxids)))
+    # Who says that he has more work is asked for headers, then for blocks.
+    brought = frames_of(node, Headers(heads), *(BlockMessage(block.raw) for block in blocks))
+    yield write_steps(brought)
+    yield write_steps([(MINE, b"\0"), *brought, (PAUSE, b"\x10")])  # ours gives way to a longer one
+    yield write_steps([*frames_of(fresh, *paying), *brought[1:], (AGAIN, b"\x01"), *brought])
+    rest = (
+        Announce(heads[1:2]),
+        BlockMessage(blocks[1].raw),
+        GetBlockTxs(blocks[0].header.hash, (1,)),
+    )
+    yield write_steps(frames_of(fresh, CompactMode(1), short, lacking, *rest))
+    yield write_steps(frames_of(fresh, *paying, short, *rest))
+    yield write_steps([*frames_of(fresh, *paying, short), (MINE, b"\0"), (PAUSE, b"\x10")])
+    yield write_steps([*frames_of(fresh, *paying), (MINE, b"\0"), (PAUSE, b"\x10")])
     yield write_steps(
         [*frames_of(fresh, *_messages()), (AGAIN, b"\x01"), *frames_of(fresh, GetAddr())]
     )

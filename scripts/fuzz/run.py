@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from scripts.fuzz.target import INPUT_SECONDS_MAX, MEMORY_MB_MAX, ROOT, Target
+from scripts.fuzz.target import ROOT, Target
 
 WORK = ROOT / "build" / "fuzz"
 """What was found interesting and is not in the corpus yet."""
 START_SECONDS_MAX = 120
 """Beyond the time that was asked for: the imports are instrumented first."""
-INPUTS_MAX = 60
 INPUTS_BYTES_MAX = 24_000
 """What is kept of a target: short inputs first."""
+MERGE_SECONDS_MAX = 300
 CRASHES = ("crash-", "timeout-", "oom-", "leak-")
 _COVERED = re.compile(r"cov: (\d+)")
 _EXECUTIONS = re.compile(r"stat::number_of_executed_units:\s*(\d+)")
@@ -41,18 +42,36 @@ class Outcome(NamedTuple):
     """The end of what libFuzzer said."""
 
 
-def _worker(
-    target: Target, options: Sequence[str], folders: Sequence[Path], seconds: int
-) -> subprocess.CompletedProcess[str]:
+class Swept(NamedTuple):
+    """What came of a moment of each target."""
+
+    executions: Mapping[str, int]
+    """By target. Who broke a promise is not among them."""
+    covered: int
+    """Branches that some input of one target took, of the target with most."""
+    found: tuple[Path, ...]
+    said: str
+
+
+class MergeFailed(RuntimeError):
+    """libFuzzer did not come to the end of a merge; the text is the end of what it said."""
+
+
+def _worker(arguments: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    """`arguments` begin with the name of a target, or with `each`."""
     with tempfile.TemporaryDirectory(prefix="tael-fuzz-") as scratch:
-        # A worker ends without cleaning up after itself.
+        # A worker ends without cleaning up after itself. libFuzzer starts the same again to merge.
+        script = Path(scratch) / "worker"
+        name, *rest = arguments
+        itself = "" if name == "each" else ' "$0"'
+        command = (
+            f"{shlex.quote(sys.executable)} -m scripts.fuzz.worker {shlex.quote(name)}{itself}"
+        )
+        script.write_text(f'#!/bin/sh\nTMPDIR={scratch} exec {command} "$@"\n')
+        script.chmod(0o700)
         return subprocess.run(
-            [
-                "/usr/bin/env", f"TMPDIR={scratch}", sys.executable, "-m", "scripts.fuzz.worker",
-                target.name, *options, *map(str, folders),
-            ],
-            cwd=ROOT, capture_output=True, text=True, errors="replace", check=False,
-            timeout=seconds + START_SECONDS_MAX,
+            [str(script), *rest], cwd=ROOT, capture_output=True, text=True, errors="replace",
+            check=False, timeout=seconds + START_SECONDS_MAX,
         )  # fmt: skip
 
 
@@ -68,13 +87,15 @@ def fuzz(target: Target, seconds: int, work: Path | None = None) -> Outcome:
     folder = work or WORK / target.name
     write_seeds(target, folder)
     before = set(_crashes(target))
-    options = [
-        f"-max_total_time={seconds}", f"-timeout={4 * INPUT_SECONDS_MAX}",
-        f"-rss_limit_mb={MEMORY_MB_MAX}", f"-max_len={target.bytes_max}", "-print_final_stats=1",
-        f"-artifact_prefix={target.corpus}/", "-report_slow_units=1000",
-    ]  # fmt: skip
     target.corpus.mkdir(parents=True, exist_ok=True)
-    ended = _worker(target, options, [folder, target.corpus], seconds)
+    ended = _worker(
+        [
+            target.name, f"-max_total_time={seconds}", "-print_final_stats=1",
+            f"-artifact_prefix={target.corpus}/", "-report_slow_units=1000",
+            str(folder), str(target.corpus),
+        ],
+        seconds,
+    )  # fmt: skip
     covered = [int(found) for found in _COVERED.findall(ended.stderr)]
     executions = _EXECUTIONS.search(ended.stderr)
     found = tuple(path for path in _crashes(target) if path not in before)
@@ -89,18 +110,40 @@ def _crashes(target: Target) -> list[Path]:
     return [path for path in target.inputs() if path.name.startswith(CRASHES)]
 
 
+def sweep(targets: Iterable[Target], seconds: float, work: Path) -> Swept:
+    """Run each target for a moment, from its seeds; `work` is an empty folder."""
+    chosen = tuple(targets)
+    for target in chosen:
+        write_seeds(target, work / target.name)
+    names = [target.name for target in chosen]
+    ended = _worker(["each", str(seconds), str(work), *names], seconds * len(chosen))
+    counts = (line.split() for line in ended.stdout.splitlines())
+    executions = {said[0]: int(said[1]) for said in counts if len(said) == 2 and said[0] in names}
+    found = tuple(path for path in sorted(work.iterdir()) if path.is_file())
+    covered = max(map(int, _COVERED.findall(ended.stderr)), default=0)
+    return Swept(executions, covered, found, (ended.stdout + ended.stderr)[-3_000:])
+
+
 def keep(target: Target) -> int:
-    """Replace the corpus by the shortest inputs of the work folder, which libFuzzer replaces by shorter
-    ones that cover the same; how many there are then. What ever crashed stays."""
+    """Make the corpus as small as covers what the inputs of the work folder, the corpus so far and the
+    seeds cover; how many inputs there are then. What ever crashed stays. Raises: MergeFailed."""
     work = WORK / target.name
     write_seeds(target, work)
-    for path in target.inputs():
-        if not path.name.startswith(CRASHES):
-            path.unlink()
     target.corpus.mkdir(parents=True, exist_ok=True)
+    crashes = _crashes(target)
+    with tempfile.TemporaryDirectory(prefix="tael-fuzz-") as merged:
+        folders = [merged, str(work), str(target.corpus)]
+        ended = _worker([target.name, "-set_cover_merge=1", *folders], MERGE_SECONDS_MAX)
+        found = [path.read_bytes() for path in Path(merged).iterdir()]
+    if ended.returncode or not found:
+        raise MergeFailed((ended.stdout + ended.stderr)[-3_000:])
+    for path in target.inputs():
+        if path not in crashes:
+            path.unlink()
     size = 0
-    for path in sorted(work.iterdir(), key=lambda path: path.stat().st_size)[:INPUTS_MAX]:
-        size += path.stat().st_size
+    for data in sorted({*found} - {path.read_bytes() for path in crashes}, key=len):
+        size += len(data)
         if size <= INPUTS_BYTES_MAX:
-            (target.corpus / path.name).write_bytes(path.read_bytes())
+            name = hashlib.sha1(data, usedforsecurity=False).hexdigest()
+            (target.corpus / name).write_bytes(data)
     return len(list(target.inputs()))

@@ -19,6 +19,8 @@ INPUT_SECONDS_MAX = 5
 """Computing time of one input. The slowest honest ones take some ten milliseconds."""
 MEMORY_MB_MAX = 1_024
 """Of the whole process that fuzzes."""
+LIMITS = (f"-timeout={4 * INPUT_SECONDS_MAX}", f"-rss_limit_mb={MEMORY_MB_MAX}")
+"""The same, as libFuzzer takes them; it counts the time that others have the processor too."""
 
 Mutator = Callable[[bytes, random.Random], bytes | None]
 """Another input, or None if the bytes mean nothing that could be changed."""

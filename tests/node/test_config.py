@@ -125,7 +125,8 @@ def test_an_endpoint_is_a_host_with_or_without_a_port(text: str, wanted: Endpoin
     [
         "", ":", ":80", "host:", "host:x", "host:-1", "host:65536", "host:1.0", "host:٣", "host: 80",
         "host:" + "9" * 5_000, "[]", "[]:80", "[::1", "::1]", "[::1]80", "[::1]:", "a:b:80",
-        "[host]:80", "ho st:80", "host\n:80", "http://host:80", "host:80/path",
+        "fe80::1%]", "fe80::1%[x",
+        "[fe80::1%[]:80", "[host]:80", "ho st:80", "host\n:80", "http://host:80", "host:80/path",
     ],
 )  # fmt: skip
 def test_what_is_no_endpoint_is_refused_by_the_name_of_its_option(text: str) -> None:
