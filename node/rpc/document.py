@@ -51,7 +51,7 @@ index.
 - Lists that can grow come in pages: ask again with the `cursor` of the last answer until it is null.
 - Requests may be sent without waiting for answers, which come in the order of the requests. What is no
   HTTP is answered with 400 and ends the connection; requests that came just before it may stay
-  unanswered, and were not run then.
+  unanswered, and were not run then. Another version than HTTP/1.0 and HTTP/1.1 is refused (505).
 - Of a JSON key that stands twice the last counts. NaN, Infinity and more than {DEPTH_MAX} levels of
   nesting are parse errors.
 

@@ -20,7 +20,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, NoReturn, cast
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from node.rpc.auth import Authenticator, User
@@ -211,6 +211,9 @@ class RpcServer:
     def _check_form(self, request: web.BaseRequest) -> None:
         """Whether a program may have sent this, not a page in a browser."""
         headers = request.headers
+        # Others have no version (0.9) or another framing (2), and would be answered as what they say.
+        if request.version not in (HttpVersion10, HttpVersion11):
+            raise _Refused(505, "this server speaks HTTP/1.1")
         if "Origin" in headers or "Sec-Fetch-Site" in headers:
             raise _Refused(403, "pages in a browser may not call this")
         if not self._is_own_name(headers.get("Host")):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -36,6 +37,7 @@ def echo(node: object, text: str = "hello") -> json.Json:
 
 
 CALL = b'{"method": "echo", "params": ["a"], "id": 7}'
+_STATUS = re.compile(rb"HTTP/\d\.\d \d{3} ")
 METHODS = table([Method("echo", echo, Role.READ, "test")])
 
 
@@ -154,8 +156,9 @@ def read_answers(data: bytes) -> tuple[Answer, ...]:
     made = []
     while data:
         head, end, rest = data.partition(b"\r\n\r\n")
-        # aiohttp takes a first line without a version for HTTP/0.9, and answers as that.
-        need(bool(end) and head.startswith((b"HTTP/1.", b"HTTP/0.9 ")), "what is sent is answers")
+        # aiohttp names the version of the request in its answer, be it one that is refused.
+        need(bool(end) and bool(_STATUS.match(head)), "what is sent is answers")
+        need(head.startswith(b"HTTP/1.") or b" 505 " in head[:13], "other versions are refused")
         first, *lines = head.split(b"\r\n")
         pairs = [line.decode("latin-1").partition(": ") for line in lines]
         headers = {name.lower(): value for name, _, value in pairs}

@@ -309,6 +309,19 @@ def test_requests_before_what_is_no_http_are_answered_behind_a_known_head() -> N
     serve(scenario)
 
 
+@pytest.mark.parametrize("first", ["POST /", "POST / HTTP/2.0"])
+def test_versions_of_http_that_are_not_spoken_are_refused(first: str) -> None:
+    whole = f"{first}\r\nHost: localhost\r\nAuthorization: {ALLOW}\r\nContent-Length: {len(BODY)}\r\n\r\n"
+
+    async def scenario(connect: Connect) -> None:
+        client = await connect()
+        client.writer.write(whole.encode() + BODY)
+        assert (await client.receive())[0] == 505
+        assert await client.is_closed()
+
+    serve(scenario)
+
+
 def test_a_client_that_leaves_amid_its_body_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario(connect: Connect) -> None:
         leaving = await connect()
