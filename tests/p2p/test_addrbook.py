@@ -13,6 +13,7 @@ from p2p.addrbook import (
     DISCOURAGE_S,
     DISCOURAGED_MAX,
     FAILURES_MAX,
+    FILE_VERSION,
     NEW_MAX,
     NEW_PER_GROUP_MAX,
     NEW_PER_SOURCE_MAX,
@@ -207,8 +208,12 @@ def dialer(config: NetworkConfig = CONFIG) -> tuple[AddressBook, Dialer]:
 
 @pytest.mark.parametrize("failures", [(-1,), (0, 0)], ids=["negative", "twice"])
 def test_a_book_with_entries_that_nobody_wrote_is_begun_anew(failures: tuple[int, ...]) -> None:
-    entries = [(bytes((9, 1, 1, 1)), 1, "x", 1, False, 0, 0, count) for count in failures]
-    data = msgspec.msgpack.encode((1, entries, {}))
+    def written(*failures: int) -> bytes:
+        entries = [(bytes((9, 1, 1, 1)), 1, "x", 1, False, 0, 0, count) for count in failures]
+        return msgspec.msgpack.encode((FILE_VERSION, entries, {}, []))
+
+    assert len(AddressBook(random.Random(1), written(0))) == 1
+    data = written(*failures)
     with pytest.raises(DecodeError):
         AddressBook(random.Random(1), data)
     assert len(load_book(random.Random(1), data)) == 0

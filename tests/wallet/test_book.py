@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from wallet.book import Book, decode_book, encode_book
+from consensus.codec import encode
+from consensus.tx import Key, Threshold
+from tests.support.chain import ALICE
+from wallet.book import Book, SharedLock, decode_book, encode_book
 from wallet.errors import WalletError
 
+LOCK = Threshold(1, (Key(ALICE.pubkey),))
 WHOLE = encode_book(
     Book(network="regtest", chain_id=bytes(32), created=1, words=None, account=0, xpub="tpub",
-         labels={"a": "b"})
+         shared=[SharedLock("board", LOCK)])
 )  # fmt: skip
 
 
@@ -17,9 +21,9 @@ WHOLE = encode_book(
     "payload",
     [
         b"", WHOLE[:-1], WHOLE.replace(b"tpub", b"\xff\xfe\xfd\xfc"),
-        WHOLE.replace(b"\xa1b", b"\x91" * 5_000 + b"\xa1b"), b"\x91" * 100_000,
+        WHOLE.replace(encode(LOCK), b"\x93\x01\x01\x91" * 5_000 + encode(LOCK)),
     ],
-    ids=["empty", "cut", "not UTF-8", "deep inside", "deep"],
+    ids=["empty", "cut", "not UTF-8", "deep"],
 )  # fmt: skip
 def test_a_book_that_cannot_be_read_is_told_in_one_line(payload: bytes) -> None:
     assert decode_book(WHOLE).xpub == "tpub"
