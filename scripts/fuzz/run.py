@@ -18,7 +18,7 @@ WORK = ROOT / "build" / "fuzz"
 """What was found interesting and is not in the corpus yet."""
 START_SECONDS_MAX = 120
 """Beyond the time that was asked for: the imports are instrumented first."""
-INPUTS_BYTES_MAX = 24_000
+INPUTS_BYTES_MAX = 64_000
 """What is kept of a target: short inputs first."""
 MERGE_SECONDS_MAX = 300
 CRASHES = ("crash-", "timeout-", "oom-", "leak-")
