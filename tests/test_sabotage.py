@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.sabotage.catalogue import ROOT, Sabotage, load
+from scripts.sabotage.catalogue import Sabotage, load
+from scripts.sabotage.tree import ROOT
 
 THREATS = (ROOT / "docs" / "threats.md").read_text()
 TEST_NAME = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")

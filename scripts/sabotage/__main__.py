@@ -5,7 +5,6 @@ The first run has to pass and the second to fail; anything else is told, and the
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,20 +13,12 @@ from pathlib import Path
 
 import click
 
-from scripts.sabotage.catalogue import ROOT, Sabotage, load
+from scripts.sabotage.catalogue import Sabotage, load
+from scripts.sabotage.tree import copy_project
 
 TEST_SECONDS_MAX = 300
-_COPIED = ("consensus", "p2p", "node", "wallet", "scripts", "tests", "docs")
 _FAILED = 1
 """What pytest ends with when a test failed, and not for instance when there was none."""
-
-
-def _copy(target: Path) -> None:
-    ignore = shutil.ignore_patterns("__pycache__")
-    for name in _COPIED:
-        shutil.copytree(ROOT / name, target / name, ignore=ignore)
-    for name in ("pyproject.toml", "README.md", "CONTRIBUTING.md", "constraints.txt"):
-        shutil.copy(ROOT / name, target / name)
 
 
 def _run(test: str, folder: Path) -> int | None:
@@ -69,7 +60,7 @@ def main(only: tuple[str, ...], show: bool) -> None:
     passing: dict[str, bool] = {}
     with tempfile.TemporaryDirectory(prefix="tael-sabotage-") as name:
         folder = Path(name)
-        _copy(folder)
+        copy_project(folder)
         for number, entry in enumerate(chosen, 1):
             began = time.monotonic()
             if entry.test not in passing:
