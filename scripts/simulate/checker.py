@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from consensus.errors import StorageError
 from consensus.hashes import AssetId, LockHash
 from consensus.header_tree import HeaderNode
-from consensus.tx import OutPoint
-from node.events import BlockConnected, BlockDisconnected, BlockInvalid, TipChanged
-from node.ledger import Ledger
+from consensus.tx import OutPoint, Tx, outpoint
+from node.events import BlockConnected, BlockDisconnected, BlockInvalid, BlockStored, TipChanged
+from node.ledger import RETURNING_PER_TURN, Ledger
 from node.rpc import ports
 from scripts.simulate.host import Host
 from scripts.simulate.model import Model, State
@@ -19,6 +20,8 @@ from tests.support.economy import LOCKS
 TASKS_MAX = 400
 """Tasks of one node at a time: a few for each of its peers."""
 PAGE = 50
+LOOKED_UP = 10
+"""Coins of any time that are looked up after each block."""
 
 
 class Broken(AssertionError):
@@ -40,20 +43,31 @@ class Checker:
         self._tell = tell
         self._off = 0
         self._tip: HeaderNode | None = None
+        self._seen: list[tuple[OutPoint, LockHash]] = []
+        """Coins that blocks made which this node connected."""
+        self._returning: list[Tx] = []
+        """Payments of blocks that were taken off."""
         self.counts: Counter[str] = Counter()
 
     def watch(self, api: ports.Node) -> None:
         """Listen to a process that has just come up."""
         self._tip = api.ledger.tip
         self._off = 0
+        self._returning = []
         bus = api.ledger.bus
         bus.subscribe(BlockConnected, self._on_connected)
         bus.subscribe(BlockDisconnected, self._on_disconnected)
         bus.subscribe(BlockInvalid, self._on_invalid)
+        bus.subscribe(
+            BlockStored, lambda event: self._host.spawn(partial(self._check_best, api.ledger))
+        )
         bus.subscribe(TipChanged, lambda event: self._on_tip(event, api.ledger))
 
     def _on_connected(self, event: BlockConnected) -> None:
         self._blocks.setdefault(event.node.hash, event.block.raw)
+        for tx in event.block.txs:
+            for index, output in enumerate(tx.body.outputs):
+                self._seen.append((outpoint(tx.txid, index), output.lock))
         broken = self.judge(event.node)
         if broken:
             self._report(self._host, f"connected a block that breaks {broken}")
@@ -73,6 +87,7 @@ class Checker:
 
     def _on_disconnected(self, event: BlockDisconnected) -> None:
         self._off += 1
+        self._returning += event.block.txs[1:]
         if any(tx.body.issuances for tx in event.block.txs):
             self.counts["issuance undone"] += 1
 
@@ -85,8 +100,8 @@ class Checker:
             self._report(self._host, f"refused a valid block: {event.violation}")
 
     def _on_tip(self, event: TipChanged, ledger: Ledger) -> None:
-        if self._tip is not None and event.tip.work < self._tip.work:
-            self._report(self._host, "its tip lost work")
+        if self._tip is not None and event.tip.work <= self._tip.work:
+            self._report(self._host, "its tip moved and gained no work")
         self._tip = event.tip
         if self._off:
             self.counts["reorganisation"] += 1
@@ -112,6 +127,9 @@ class Checker:
                 self._report(self._host, f"supply of {asset.hex()[:8]} is {found}, not {supply}")
         lock = self._host.rng.choice(LOCKS)
         self._check_lock(ledger, lock, state)
+        self._check_assets(ledger, state)
+        self._check_coins(ledger, state)
+        self._check_mempool(ledger)
         if len(ledger.mempool) and ledger.mempool.size_bytes > ledger.mempool.policy.size_bytes_max:
             self._report(self._host, "the mempool is larger than it may be")
         if self._host.tasks > TASKS_MAX:
@@ -132,10 +150,60 @@ class Checker:
         balances = {bytes(a): b.balance for a, b in ledger.balances(lock).items() if b.balance}
         if balances != dict(sums):
             self._report(self._host, "the balance of a lock is not the sum of its coins")
-        history = ledger.history(lock, b"", PAGE)
-        for entry in history:
-            if not ledger.is_confirmed(entry.txid):
-                self._report(self._host, "a history names a transaction that is not confirmed")
+        self._check_history(ledger, lock, sums)
+
+    def _check_history(self, ledger: Ledger, lock: LockHash, balance: Counter[bytes]) -> None:
+        sums: Counter[bytes] = Counter()
+        after = b""
+        while page := ledger.history(lock, after, PAGE):
+            for entry in page:
+                sums[entry.asset] += entry.received - entry.spent
+                if not ledger.is_confirmed(entry.txid):
+                    self._report(self._host, "a history names a transaction that is not confirmed")
+            after = page[-1].cursor
+        if +sums != balance:
+            self._report(self._host, "the history of a lock does not add up to its balance")
+
+    def _check_assets(self, ledger: Ledger, state: State) -> None:
+        found: set[bytes] = set()
+        after = AssetId(b"")
+        while page := ledger.assets(after, PAGE):
+            found |= {asset for asset, _ in page}
+            after = page[-1][0]
+        if found != {asset for asset in state.supplies if asset}:
+            self._report(self._host, "an asset is missing, or one that nobody issued is there")
+
+    def _check_coins(self, ledger: Ledger, state: State) -> None:
+        """Coins of any time, looked up as the rules do: those that are there and no others."""
+        for place, lock in self._host.rng.sample(self._seen, min(LOOKED_UP, len(self._seen))):
+            coin, wanted = ledger.coin(place, lock), state.coins.get(place)
+            if (coin is None) != (wanted is None):
+                what = "missing" if coin is None else "there though it was spent"
+                self._report(self._host, f"a coin is {what}")
+
+    def _check_mempool(self, ledger: Ledger) -> None:
+        """What waits can all be mined, and what blocks that were taken off held waits again."""
+        waiting = {entry.tx.txid: entry.tx.raw for entry in ledger.mempool.entries()}
+        # More than so many come back later, when others have had a turn.
+        at_once = self._returning if len(self._returning) <= RETURNING_PER_TURN else []
+        lost = [tx for tx in at_once if tx.txid not in waiting]
+        self._returning = []
+        broken, minable = self._model.judge_waiting(
+            ledger.tip.hash, tuple(waiting.values()), [tx.raw for tx in lost]
+        )
+        if broken:
+            self._report(self._host, f"a payment waits that breaks {broken}")
+        if minable:
+            self._report(self._host, "a payment of a block that was taken off does not wait")
+
+    async def _check_best(self, ledger: Ledger) -> None:
+        """Look twice: a block may come while this wakes up, or the process be about to end."""
+        for _ in range(2):
+            await self._host.pause()
+            await ledger.chain.settled()
+            if all(node.work <= ledger.tip.work for node in ledger.tree if node.linked):
+                return
+        self._report(self._host, "stays at a block though another has more work")
 
     async def recount(self, api: ports.Node) -> None:
         """The whole coin set against the model."""

@@ -24,10 +24,10 @@ from scripts.simulate.machine import VirtualClock, VirtualMachine
 from scripts.simulate.network import VirtualNetwork
 
 P2P_PORT = 9_932
-REPAIRS = ("--reindex", "remove the data directory", "remove it")
-"""What a node may ask for only where the disk itself went wrong."""
 WRITE_S = 0.003
 """Mean time that a flush takes."""
+BLAMES_DISK = ("--reindex", "restore", "remove the data directory", "remove it")
+"""What a message recommends if the node thinks that its files are damaged."""
 
 
 class Trap(NamedTuple):
@@ -66,7 +66,7 @@ class Host:
         self.remedy = ""
         """What the last process said before it gave up."""
         self.is_damaged = False
-        """Something changed or failed on its disk that no crash and no loss of power does."""
+        """Whether its disk was at fault. No crash and no loss of power makes it so."""
         self._tell = tell
         self._report = report
         self._params = params
@@ -103,9 +103,6 @@ class Host:
     def _obey(self) -> None:
         """Do what the last message of the node told its operator to do."""
         remedy, self.remedy = self.remedy, ""
-        if any(words in remedy for words in REPAIRS) and not self.is_damaged:
-            # Whatever is lost then would be mended by the peers, and nobody would know.
-            self._report(self, f"asks for {remedy!r} although its disk did nothing wrong")
         if "--reindex" in remedy:
             self._must_reindex = True
             self.disk.database.damaged = frozenset()
@@ -129,6 +126,7 @@ class Host:
 
     def _ended(self, what: str, remedy: str) -> None:
         self._tell(self, "ended", what)
+        self._suspect(what, remedy)
         self.remedy = remedy
         self._clean_up()
 
@@ -148,7 +146,13 @@ class Host:
     def give_up(self, error: StorageError) -> None:
         """The operator sees an error of the disk in an answer, and does what it says."""
         self._tell(self, "answered", str(error))
+        self._suspect(str(error), error.remedy)
         self.loop.call_soon(self._follow, self.node, error.remedy, context=self.network.context)
+
+    def _suspect(self, what: str, remedy: str) -> None:
+        """See whether a node finds damage on a disk that never had any: its peers would mend it."""
+        if not self.is_damaged and any(text in remedy for text in BLAMES_DISK):
+            self._report(self, f"finds damage, and its disk did nothing wrong: {what}")
 
     def _follow(self, node: Node | None, remedy: str) -> None:
         if node is self.node:

@@ -6,7 +6,8 @@ The second implementation keeps a dictionary of coins for each block, and no ind
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from typing import Any, NamedTuple
 
@@ -92,6 +93,31 @@ class Model:
         txids = frozenset(second.txid_of(tx[0]) for tx in block.transactions)
         return State(known.height, coins, supplies, txids)
 
+    def judge_waiting(
+        self, block_hash: bytes, waiting: Sequence[bytes], others: Sequence[bytes]
+    ) -> tuple[str, list[bytes]]:
+        """What the rules say of payments for the block after a valid one, signatures aside.
+
+        Returns the rule that the first of `waiting` breaks, mined in this order, or an empty text,
+        and those of `others` that could be mined behind them.
+        """
+        state = self._states[block_hash]
+        place = second_rules.Place(
+            self.chain_id, state.height + 1, self._headers.median_time(block_hash)
+        )
+        coins, supplies = dict(state.coins), Counter(state.supplies)
+        for raw in waiting:
+            try:
+                _mine(raw, coins, supplies, place)
+            except BrokenRule as broken:
+                return broken.rule, []
+        found = []
+        for raw in others:
+            with suppress(BrokenRule):
+                _mine(raw, coins, supplies, place)
+                found.append(raw)
+        return "", found
+
     def state(self, block_hash: bytes) -> State:
         """The ledger behind a valid block."""
         return self._states[block_hash]
@@ -102,3 +128,22 @@ class Model:
             coins: list[tuple[bytes, Any]] = list(self._states[block_hash].coins.items())
             self._digests[block_hash] = second.coin_set_hash(coins)
         return self._digests[block_hash]
+
+
+def _mine(
+    raw: bytes, coins: dict[bytes, second_rules.Coin], supplies: Counter[bytes],
+    place: second_rules.Place,
+) -> None:  # fmt: skip
+    """Change coins and supplies as a payment does. Raises: BrokenRule; then nothing is changed."""
+    transaction = second.read_transaction(second.read(raw))
+    inputs = transaction[0][1]
+    second_rules.check_with_coins(
+        transaction, [coins.get(outpoint) for outpoint in inputs], supplies, place
+    )
+    change = second_rules.Change({}, set(), Counter(), Counter(), 0)
+    second_rules._apply(transaction, place.height, change)
+    for outpoint in inputs:
+        del coins[outpoint]
+    coins.update(change.created)
+    supplies.update(change.issued)
+    supplies.subtract(change.destroyed)
