@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 
 from consensus.block import VERSION, Block, Header, genesis, make_block, make_header
@@ -19,7 +20,7 @@ from node.ledger import Ledger
 from scripts.simulate.model import State
 from tests.support.attacks import TRANSACTIONS, Stage
 from tests.support.block_attacks import BLOCKS, block_with, forged
-from tests.support.chain import ALICE, BOB, CAROL, DAVE, ToyChain
+from tests.support.chain import ALICE, BOB, CAROL, DAVE, ToyChain, solve
 
 FEE = 20_000
 LOW_WORK_BLOCKS = 40
@@ -45,12 +46,12 @@ class NoCoins(Exception):
 class _Seen(ToyChain):
     """The chain of a node, as one sees it who wants to build on it."""
 
-    def __init__(self, ledger: Ledger, state: State, extranonce: int) -> None:
+    def __init__(self, ledger: Ledger, tip: HeaderNode, state: State, extranonce: int) -> None:
         """All but what a `ToyChain` needs to connect blocks itself."""
         self.params = ledger.params
         self.chain_id = ledger.chain_id
         self.tree = ledger.tree
-        self.tip = ledger.tip
+        self.tip = tip
         self.coins = {OutPoint(place): Coin(*coin) for place, coin in state.coins.items()}
         self._extranonce = extranonce
 
@@ -58,9 +59,11 @@ class _Seen(ToyChain):
 class Bench(Stage):
     """Where one attack is prepared."""
 
-    def __init__(self, ledger: Ledger, state: State, rng: random.Random) -> None:
-        """Raises: NoCoins."""
-        self.chain = _Seen(ledger, state, rng.getrandbits(32))
+    def __init__(
+        self, ledger: Ledger, tip: HeaderNode, state: State, rng: random.Random
+    ) -> None:  # fmt: skip
+        """On the block `tip`, behind which the state is `state`. Raises: NoCoins."""
+        self.chain = _Seen(ledger, tip, state, rng.getrandbits(32))
         self.original = None
         self._rng = rng
         coins = self.chain.coins
@@ -91,6 +94,16 @@ class Bench(Stage):
         paid = [TxOut(NATIVE, self.amount - 2 * FEE, CAROL.lock)]
         return parent, chain.spend(list(made), paid, extra_coins=made)
 
+    def just_mature(self, height: int) -> Tx | None:
+        """A payment of a coinbase that may be spent behind the tip, and not behind a block at `height`."""
+        chain = self.chain
+        owners = {person.lock for person in PEOPLE}
+        for spent, coin in chain.coins.items():
+            first = coin.height + COINBASE_MATURITY
+            if coin.delayed and coin.lock in owners and height + 1 < first <= chain.tip.height + 1:
+                return chain.spend([spent], [TxOut(NATIVE, coin.amount - FEE, BOB.lock)])
+        return None
+
     def stray(self) -> Tx:
         """A payment of a coin that nobody knows."""
         place = OutPoint(self._rng.randbytes(36))
@@ -105,11 +118,14 @@ class Bench(Stage):
     def bad_block(self) -> bytes:
         """One with a proof of work, in most cases, that breaks a rule."""
         chance = self._rng.random()
-        if chance < 0.4:
+        if chance < 0.3:
             return BLOCKS[self._rng.choice(BLOCK_ATTACKS)].build(self)
-        if chance < 0.7:
+        if chance < 0.5:
             return block_with(self, self.bad_payment())
-        return self._rng.choice(tuple(_OWN.values()))(self)
+        for attack in self._rng.sample(tuple(_OWN.values()), len(_OWN)):
+            with suppress(NoCoins):  # for this one
+                return attack(self)
+        raise NoCoins
 
     def chain_of(self, count: int, parent: HeaderNode, time: int) -> list[Block]:
         """Good blocks without payments, one on the other."""
@@ -124,6 +140,29 @@ class Bench(Stage):
 def _overspend(bench: Bench) -> bytes:
     spent = bench.spend(TxOut(NATIVE, bench.amount + 1, BOB.lock))
     return bench.chain.template([spent]).raw
+
+
+def _counted_twice(bench: Bench) -> bytes:
+    paid = TxOut(NATIVE, 2 * bench.amount - FEE, BOB.lock)
+    return bench.chain.template([bench.spend(paid, inputs=(bench.coin, bench.coin))]).raw
+
+
+def _late(bench: Bench) -> bytes:
+    chain = bench.chain
+    paid = TxOut(NATIVE, bench.amount - FEE, BOB.lock)
+    spent = chain.spend([bench.coin], [paid], expiry=chain.tip.height)
+    return chain.template([spent]).raw
+
+
+def _hasty(bench: Bench) -> bytes:
+    """Found in the very second of its parent."""
+    chain = bench.chain
+    block = chain.template()
+    header = block.header
+    changed = make_header(
+        header.version, header.previous, header.root, chain.tip.header.time, header.bits, 0
+    )
+    return solve(make_block(changed, block.txs)).raw
 
 
 def _spent_twice(bench: Bench) -> bytes:
@@ -154,15 +193,25 @@ def _fee_taken_twice(bench: Bench) -> bytes:
     return chain.template([bench.payment()], reward=reward).raw
 
 
+def _greedy(bench: Bench) -> bytes:
+    chain = bench.chain
+    reward = chain.params.subsidy_at(chain.tip.height + 1) + FEE + 1
+    return chain.template([bench.payment()], reward=reward).raw
+
+
 def _forged(bench: Bench) -> bytes:
     return bench.chain.template([bench.honest(), forged(bench.payment())]).raw
 
 
 _OWN: Mapping[str, Callable[[Bench], bytes]] = {
     "more paid than there is": _overspend,
+    "a block without distance": _hasty,
+    "one coin counted twice": _counted_twice,
+    "a payment one block too late": _late,
     "one coin in two payments": _spent_twice,
     "a coinbase that is too young": _immature,
     "fees taken twice": _fee_taken_twice,
+    "a unit more than subsidy and fees": _greedy,
     "a forged signature behind a good one": _forged,
 }
 

@@ -21,11 +21,15 @@ from tests.support.economy import LOCKS, Economy
 
 BLOCKS_WITH_TRADE = 8
 TRADES = 12
+COINS_EACH = 4
+"""Coins of every lock to begin with; with fewer, strangers often have none to do harm with."""
+PAST_INTERVAL_S = 15
+"""Blocks came too fast, so that the difficulty is above the least one, and moves both ways."""
 
 PARAMS = simulated_params(
-    REGTEST, name=b"simulated", hrp=b"sim", retarget=True, interval_s=INTERVAL_S, half_life_blocks=48,
+    REGTEST, name=b"simulated", hrp=b"sim", retarget=True, interval_s=INTERVAL_S, half_life_blocks=64,
     spacing_s=1, future_s=120, genesis_time=1_700_000_000,
-    allocations=tuple(Allocation(lock, 1_000 * COIN) for lock in LOCKS),
+    allocations=tuple(Allocation(lock, 1_000 * COIN) for lock in LOCKS * COINS_EACH),
 )  # fmt: skip
 
 
@@ -46,7 +50,7 @@ def past() -> Past:
     economy = Economy(toy, random.Random(0))
     count = COINBASE_MATURITY + BLOCKS_WITH_TRADE
     for number in range(1, count + 1):
-        time = PARAMS.genesis_time + number * INTERVAL_S
+        time = PARAMS.genesis_time + number * PAST_INTERVAL_S
         if number <= COINBASE_MATURITY:
             toy.mine((), LOCKS[number % len(LOCKS)], time)
         else:

@@ -22,6 +22,7 @@ class Fault(enum.StrEnum):
     KILL = "kill"
     POWER = "power loss"
     CRASH_AT = "crash at a write"
+    CRASH_IN_FLUSH = "crash in a flush"
     CRASH_IN_RECOVERY = "crash in recovery"
     FULL = "disk full"
     BROKEN = "disk error"
@@ -34,7 +35,8 @@ class Fault(enum.StrEnum):
 
 WEIGHTS = {
     Fault.PARTITION: 6, Fault.DEAF: 3, Fault.CLOG: 3, Fault.CUT: 5, Fault.KILL: 4, Fault.POWER: 4,
-    Fault.CRASH_AT: 6, Fault.CRASH_IN_RECOVERY: 3, Fault.FULL: 2, Fault.BROKEN: 2, Fault.SLOW: 2,
+    Fault.CRASH_AT: 6, Fault.CRASH_IN_FLUSH: 3, Fault.CRASH_IN_RECOVERY: 3, Fault.FULL: 2,
+    Fault.BROKEN: 2, Fault.SLOW: 2,
     Fault.FLIP_FILE: 1, Fault.FLIP_ROW: 1, Fault.CLOCK: 2, Fault.STOP: 2,
 }  # fmt: skip
 
@@ -49,6 +51,8 @@ class Habit(enum.StrEnum):
     BLOCKS = "invalid blocks"
     MUTATE = "mutated blocks"
     WITHHOLD = "withheld blocks"
+    REWRITE = "a past rewritten"
+    """A branch of fewer blocks with more work."""
     COMPACT = "wrong compact blocks"
     PAYMENTS = "invalid payments"
     ORPHANS = "orphans"

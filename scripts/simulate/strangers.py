@@ -33,6 +33,7 @@ from scripts.simulate.caller import STAY_S, Caller, Line, Street
 from scripts.simulate.forgery import Bench, NoCoins, low_work, mutated
 from scripts.simulate.host import Host
 from scripts.simulate.plan import Habit
+from tests.support.block_attacks import forged
 
 CROWD = 121
 """Connections of a crowd: a few more than a node has places."""
@@ -43,6 +44,10 @@ STRAYS = 110
 """More orphans than a node keeps."""
 SLOW_REQUESTS = 60
 WITHHELD_MAX = 3
+RELAYED_S = 3.0
+"""Until then a payment was asked for and came."""
+REWRITTEN = (12, 30)
+"""Blocks that a branch replaces with fewer ones."""
 
 
 class NoNode(Exception):
@@ -83,11 +88,16 @@ class Stranger(Caller):
             case Habit.SPAM:
                 await self._spam(host)
             case Habit.BLOCKS:
-                await self._show([host], self._bad_blocks(self._bench(host)))
+                if self._rng.random() < 0.15:
+                    await self._belie(host)
+                else:
+                    await self._show([host], self._bad_branch(host))
             case Habit.MUTATE:
                 await self._mutate()
             case Habit.WITHHOLD:
                 await self._withhold(host)
+            case Habit.REWRITE:
+                await self._rewrite(host)
             case Habit.COMPACT:
                 await self._compact(host)
             case Habit.PAYMENTS:
@@ -108,7 +118,26 @@ class Stranger(Caller):
         api, model = host.api, self._street.model
         if api is None or host.is_recovering or not model.knows(api.ledger.tip.hash):
             raise NoNode
-        return Bench(api.ledger, model.state(api.ledger.tip.hash), self._rng)
+        tip = api.ledger.tip
+        return Bench(api.ledger, tip, model.state(tip.hash), self._rng)
+
+    def _fork(self, host: Host) -> tuple[Header, Bench]:
+        """A good block beside the tip of a node or the block before, and where to build on it.
+
+        Raises: NoNode, NoCoins.
+        """
+        bench, api, model = self._bench(host), host.api, self._street.model
+        assert api is not None
+        parent = bench.chain.tip.parent
+        assert parent is not None
+        if self._rng.random() < 0.5:
+            parent = parent.parent or parent
+        block = bench.chain_of(1, parent, 0)[0]
+        self._register(block, block.raw)
+        broken = model.judge(block.header.hash, block.raw)
+        assert not broken, broken
+        tip = HeaderNode(block.header, parent)
+        return block.header, Bench(api.ledger, tip, model.state(block.header.hash), self._rng)
 
     def _register(self, block: Block, raw: bytes) -> None:
         """From now on it can be asked for, and judged."""
@@ -135,6 +164,40 @@ class Stranger(Caller):
                 found.append(child.header)
         return found
 
+    def _bad_branch(self, host: Host) -> list[Header]:
+        """Blocks for one node, one of them bad. Raises: NoNode, NoCoins."""
+        chance = self._rng.random()
+        if chance < 0.2 and (found := self._hurried(host)):
+            return found
+        if chance < 0.5:  # a reorganisation that fails midway
+            header, bench = self._fork(host)
+            return [header, *self._bad_blocks(bench)]
+        return self._bad_blocks(self._bench(host))
+
+    def _hurried(self, host: Host) -> list[Header]:
+        """A payment that waits, in a block in which it may not be yet, and a good block on that.
+
+        Nothing if none waits that is too early. Raises: NoNode, NoCoins.
+        """
+        bench, api, model = self._bench(host), host.api, self._street.model
+        parent = bench.chain.tip.parent
+        assert api is not None
+        assert parent is not None
+        early = [
+            checked.tx
+            for checked in api.ledger.waiting_txs()
+            if model.judge_waiting(parent.hash, [checked.tx.raw], ())[0] not in ("", "coin-missing")
+        ]
+        if not early:
+            return []
+        self._street.counts["payment too early in a block"] += 1
+        payment = self._rng.choice(early)
+        block = bench.chain.template([payment], parent=parent, time=int(self._street.now()))
+        (child,) = bench.chain_of(1, HeaderNode(block.header, parent), 0)
+        for made in (block, child):
+            self._register(made, made.raw)
+        return [block.header, child.header]
+
     # What it does
 
     async def _show(self, hosts: Iterable[Host], headers: Sequence[Header]) -> None:
@@ -142,6 +205,15 @@ class Stranger(Caller):
         for host in hosts:
             line = await self._meet(host)
             await line.send(Announce(tuple(h.raw for h in headers[:ANNOUNCE_MAX])))
+
+    async def _belie(self, host: Host) -> None:
+        """A payment that the node knows and believes, in a block with another signature."""
+        payment = self._bench(host).payment()
+        await self._pay(host, [payment.raw])
+        await asyncio.sleep(RELAYED_S)
+        block = self._bench(host).chain.template([forged(payment)])
+        self._register(block, block.raw)
+        await self._show([host], [block.header])
 
     async def _junk(self, host: Host) -> None:
         kind = self._rng.randrange(6)
@@ -219,7 +291,7 @@ class Stranger(Caller):
         back = bench.chain.tip
         for _ in range(self._rng.randrange(3)):
             back = back.parent or back
-        count = bench.chain.tip.height - back.height + self._rng.randint(1, WITHHELD_MAX)
+        count = bench.chain.tip.height - back.height + self._rng.randint(0, WITHHELD_MAX)
         blocks = bench.chain_of(count, back, 0)
         await self._show(
             self._rng.sample(self._street.hosts, 2), [block.header for block in blocks]
@@ -228,7 +300,27 @@ class Stranger(Caller):
             await asyncio.sleep(self._rng.uniform(5.0, 90.0))
             for block in blocks:
                 self._register(block, block.raw)
-            await self._show([host], [block.header for block in blocks])
+            await self._show(self._street.hosts, [block.header for block in blocks])
+
+    async def _rewrite(self, host: Host) -> None:
+        """Dig deep, and have blocks come so fast that they get difficult."""
+        tip = self._bench(host).chain.tip
+        back = tip.ancestor(tip.height - self._rng.randint(*REWRITTEN))
+        bench, node = self._bench(host), back
+        blocks: list[Block] = []
+        while node.work <= tip.work:
+            blocks += bench.chain_of(1, node, 0)
+            node = HeaderNode(blocks[-1].header, node)
+        for block in blocks:
+            self._register(block, block.raw)
+        payment = bench.just_mature(node.height)
+        if payment is not None:  # it waits, and then may not be mined for a while
+            await self._pay(host, [payment.raw])
+            await asyncio.sleep(RELAYED_S)
+            self._street.counts["payment that is too early again"] += 1
+        self._street.tell(self.name, "rewrites", f"{tip.height - back.height} by {len(blocks)}")
+        self._headers = [block.header for block in blocks]
+        await self._show(self._street.hosts, self._headers[-1:])
 
     async def _compact(self, host: Host) -> None:
         line = await self._meet(host)

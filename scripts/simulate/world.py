@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from consensus.errors import Invalid, StorageError, Violation
+from consensus.errors import Rule, StorageError, Violation
 from consensus.hashes import AssetId
 from consensus.pow import hash_as_number
 from consensus.tx import Coin, OutPoint
@@ -30,12 +30,16 @@ from tests.support.chain import coins_made
 from tests.support.economy import LOCKS, Traders
 
 FEE = 20_000
+EXPIRY_MAX = 10
+"""Few enough blocks that payments expire while they wait."""
 READY_S = 600
 """Virtual seconds that a node may take to come up."""
 DOWN_S = (1.0, 90.0)
 LOOK_S = 1.0
-RECOUNT_S = 60.0
-"""Virtual seconds between two counts of the coins of a node that goes on running."""
+RECOUNTED = 0.01
+"""How often a node that is looked at is recounted, and flushed for that."""
+FLUSH_WRITES = 6
+"""What a flush does to the disk, and one more."""
 UNCONFIRMED_MAX = 20
 CALLBACK_S_MAX = 0.2
 """Processor time of one callback. More would keep peers and clients waiting."""
@@ -72,7 +76,7 @@ class World:
         self.network = VirtualNetwork(
             self.loop, random.Random(self.rng.getrandbits(64)), self._on_delivery
         )
-        self._traders = Traders(self.model.chain_id, self.rng, FEE)
+        self._traders = Traders(self.model.chain_id, self.rng, FEE, EXPIRY_MAX)
         self.hosts = [
             Host(
                 number, PARAMS, self.network, random.Random(self.rng.getrandbits(64)), before.end,
@@ -190,7 +194,6 @@ class World:
 
     async def _look_after(self, host: Host) -> None:
         """Be the operator of one node: start it when it is down, look at it when it is up."""
-        counted = 0.0
         while True:
             if host.node is None and host.is_wanted:
                 if self.is_chaos:
@@ -207,8 +210,7 @@ class World:
             if api is not None and is_new:
                 host.is_recovering = False
                 self.checkers[host.number].watch(api)
-            if api is not None and (is_new or self.loop.time() - counted > RECOUNT_S):
-                counted = self.loop.time()
+            if api is not None and (is_new or self.rng.random() < RECOUNTED):
                 host.spawn(partial(self.checkers[host.number].recount, api))
             await asyncio.sleep(LOOK_S)
 
@@ -246,9 +248,9 @@ class World:
                 host.give_up(error)
             except Violation as violation:
                 self.tell(host, "not mined", str(violation))
-                if isinstance(violation, Invalid):
-                    self._on_broken(host, f"refused a block that it made: {violation}")
                 self.counts[f"not mined: {violation.rule}"] += 1
+                if violation.rule is not Rule.HEADER_TIME_TOO_NEW:  # by a clock that went back
+                    self._fail(f"n{host.number} refuses a block of its own: {violation}")
 
         return mine
 
@@ -310,6 +312,10 @@ class World:
                 host.disk.lose_power()
             case Fault.CRASH_AT:
                 host.trap = Trap(number, 0, False)
+            case Fault.CRASH_IN_FLUSH:
+                if host.api is not None and not host.is_recovering:
+                    host.trap = Trap(1 + number % FLUSH_WRITES, 0, False)
+                    host.spawn(partial(self.checkers[event.node].recount, host.api))
             case Fault.CRASH_IN_RECOVERY:
                 host.kill()
                 if self.rng.random() < 0.5:

@@ -56,7 +56,8 @@ def _ways() -> dict[LockHash, _Way]:
     for number, person in enumerate(PEOPLE, 1):
         key = Key(person.pubkey)
         ways.append(_Way(Threshold(2, (key, Older(number))), older=number))
-        ways.append(_Way(Threshold(2, (key, AfterHeight(100 + number))), after_height=100 + number))
+        height = 90 + 11 * number  # from 101 on now and then another becomes spendable
+        ways.append(_Way(Threshold(2, (key, AfterHeight(height))), after_height=height))
         hashed = Sha256(hashlib.sha256(SECRET).digest())
         ways.append(_Way(Threshold(1, (hashed, Pruned(person.lock)))))
     return {lock_hash(way.lock): way for way in ways}
@@ -78,7 +79,11 @@ def is_ready(coin: Coin, height: int) -> bool:
 class Traders:
     """Random valid transactions: payments, issuance, reissue, destruction, time locks, expiry."""
 
-    def __init__(self, chain_id: BlockHash, rng: random.Random, fee: int = 0) -> None:
+    def __init__(
+        self, chain_id: BlockHash, rng: random.Random, fee: int = 0, expiry_max: int = 40
+    ) -> None:  # fmt: skip
+        """What expires does so within `expiry_max` blocks."""
+        self._expiry_max = expiry_max
         self._chain_id = chain_id
         self._rng = rng
         self._fee = fee
@@ -109,7 +114,9 @@ class Traders:
         amounts[NATIVE] -= self._fee
         self._issue(inputs, issuances, amounts, assets)
         outputs = [out for asset, amount in amounts.items() for out in self._split(asset, amount)]
-        expiry = height - 1 + self._rng.randint(1, 40) if self._rng.random() < 0.2 else 0
+        expiry = (
+            height - 1 + self._rng.randint(1, self._expiry_max) if self._rng.random() < 0.2 else 0
+        )
         coins = [pool[spent] for spent in inputs]
         return sign_tx(
             Body(1, tuple(inputs), tuple(outputs), tuple(issuances), Height(expiry)),
