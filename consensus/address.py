@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Iterable
 
 from consensus.hashes import LockHash
 
-_ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
-_VALUES = {character: value for value, character in enumerate(_ALPHABET)}
+_ALPHABET = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+_FIVES = bytes(range(32))
+_TO_FIVES = bytes.maketrans(_ALPHABET, _FIVES)
+_TO_TEXT = bytes.maketrans(_FIVES, _ALPHABET)
+_BASE_32 = b"0123456789abcdefghijklmnopqrstuv"
+_TO_BASE_32 = bytes.maketrans(_FIVES, _BASE_32)
+"""To the digits that `int` reads, which regroups bits in one step."""
 _GENERATORS = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 _REDUCTIONS = [
     functools.reduce(operator.xor, (g for i, g in enumerate(_GENERATORS) if top >> i & 1), 0)
@@ -23,70 +27,61 @@ _BECH32M = 0x2BC830A3
 _LENGTH_MAX = 90
 _CHECKSUM = 6
 ADDRESS_VERSION = 1
+_LOCK_BYTES = 32
+_LOCK_FIVES = 52
+_FILLING_BITS = 4
+"""By which 52 times five bits are more than 32 bytes."""
 
 
 class AddressError(ValueError):
     """Not an address of this network; the text says why."""
 
 
-def _polymod(values: Iterable[int]) -> int:
+def _polymod(values: bytes) -> int:
     check = 1
     for value in values:
         check = (check & 0x1FFFFFF) << 5 ^ value ^ _REDUCTIONS[check >> 25]
     return check
 
 
-def _expand(hrp: str) -> list[int]:
-    return [ord(c) >> 5 for c in hrp] + [0] + [ord(c) & 31 for c in hrp]
+@functools.lru_cache(16)
+def _expand(hrp: str) -> bytes:
+    return bytes([*(ord(c) >> 5 for c in hrp), 0, *(ord(c) & 31 for c in hrp)])
 
 
-def bech32m_encode(hrp: str, values: list[int]) -> str:
-    """Text of 5-bit `values` with their checksum."""
-    check = _polymod(_expand(hrp) + values + [0] * _CHECKSUM) ^ _BECH32M
-    tail = [check >> 5 * (_CHECKSUM - 1 - i) & 31 for i in range(_CHECKSUM)]
-    return hrp + "1" + "".join(_ALPHABET[value] for value in values + tail)
+def bech32m_encode(hrp: str, values: bytes) -> str:
+    """Text of `values`, each of five bits, with their checksum."""
+    check = _polymod(_expand(hrp) + values + bytes(_CHECKSUM)) ^ _BECH32M
+    tail = bytes(check >> 5 * (_CHECKSUM - 1 - i) & 31 for i in range(_CHECKSUM))
+    return f"{hrp}1{(values + tail).translate(_TO_TEXT).decode()}"
 
 
-def bech32m_decode(text: str) -> tuple[str, list[int]]:
-    """Prefix and 5-bit values of `text`. Raises: AddressError."""
+def bech32m_decode(text: str) -> tuple[str, bytes]:
+    """Prefix and values of five bits of `text`. Raises: AddressError."""
     if len(text) > _LENGTH_MAX:
         raise AddressError("an address has at most 90 characters")
-    if any(not 33 <= ord(c) <= 126 for c in text):
+    if not text.isascii() or not text.isprintable() or " " in text:
         raise AddressError("an address has letters and digits only")
     if text.lower() != text and text.upper() != text:
         raise AddressError("an address does not mix capital and small letters")
-    text = text.lower()
-    hrp, separator, data = text.rpartition("1")
-    if not separator or not hrp or len(data) < _CHECKSUM:
+    hrp, separator, body = text.lower().rpartition("1")
+    if not separator or not hrp or len(body) < _CHECKSUM:
         raise AddressError("an address has a prefix, the digit 1 and a body")
-    if any(c not in _VALUES for c in data):
+    data = body.encode()
+    if data.translate(None, _ALPHABET):
         raise AddressError("an address has no character like b, i, o or a sign in its body")
-    values = [_VALUES[c] for c in data]
+    values = data.translate(_TO_FIVES)
     if _polymod(_expand(hrp) + values) != _BECH32M:
         raise AddressError("the checksum of the address is wrong: it was mistyped")
     return hrp, values[:-_CHECKSUM]
 
 
-def _regroup(values: Iterable[int], width: int, wanted: int, pad: bool) -> list[int]:
-    pending, bits, out = 0, 0, []
-    for value in values:
-        pending = pending << width | value
-        bits += width
-        while bits >= wanted:
-            bits -= wanted
-            out.append(pending >> bits & ((1 << wanted) - 1))
-        pending &= (1 << bits) - 1
-    if pad and bits:
-        out.append(pending << (wanted - bits))
-    elif not pad and (bits >= width or pending):
-        raise AddressError("the address has a wrong length or wrong filling bits")
-    return out
-
-
 def encode_address(hrp: str, lock: bytes) -> str:
     """The address of a 32-byte lock hash."""
-    assert len(lock) == 32
-    return bech32m_encode(hrp, [ADDRESS_VERSION, *_regroup(lock, 8, 5, pad=True)])
+    assert len(lock) == _LOCK_BYTES
+    number = int.from_bytes(lock, "big") << _FILLING_BITS
+    fives = bytes(number >> shift & 31 for shift in range(5 * (_LOCK_FIVES - 1), -1, -5))
+    return bech32m_encode(hrp, bytes([ADDRESS_VERSION]) + fives)
 
 
 def decode_address(hrp: str, text: str) -> LockHash:
@@ -96,7 +91,10 @@ def decode_address(hrp: str, text: str) -> LockHash:
         raise AddressError(f"the address is for {found!r}, this network uses {hrp!r}")
     if not values or values[0] != ADDRESS_VERSION:
         raise AddressError("the address has a version that this program does not know")
-    lock = bytes(_regroup(values[1:], 5, 8, pad=False))
-    if len(lock) != 32:
+    fives = values[1:]
+    if len(fives) != _LOCK_FIVES:
         raise AddressError("the address does not hold 32 bytes")
-    return LockHash(lock)
+    number = int(fives.translate(_TO_BASE_32), 32)
+    if number & ((1 << _FILLING_BITS) - 1):
+        raise AddressError("the address has wrong filling bits")
+    return LockHash((number >> _FILLING_BITS).to_bytes(_LOCK_BYTES, "big"))

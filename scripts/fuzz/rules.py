@@ -209,7 +209,7 @@ def address(data: bytes) -> None:
     try:
         hrp, values = bech32m_decode(text)
     except AddressError:
-        hrp, values = "", []
+        hrp, values = "", b""
     else:
         need(bech32m_encode(hrp, values) == text.lower(), "bech32m has one form but for its case")
     try:

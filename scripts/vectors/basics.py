@@ -229,10 +229,10 @@ def addresses() -> Json:
         ("small and capital letters", text[:20] + text[20:].upper()),
         ("another network", encode_address("ttael", ALICE.lock)),
         ("no separator", text.replace("1", "")),
-        ("version 0", bech32m_encode("tael", [0, *_fives(ALICE.lock)])),
-        ("version 2", bech32m_encode("tael", [2, *_fives(ALICE.lock)])),
-        ("31 bytes", bech32m_encode("tael", [1, *_fives(ALICE.lock[:31])])),
-        ("33 bytes", bech32m_encode("tael", [1, *_fives(ALICE.lock + b"\x00")])),
+        ("version 0", bech32m_encode("tael", b"\x00" + _fives(ALICE.lock))),
+        ("version 2", bech32m_encode("tael", b"\x02" + _fives(ALICE.lock))),
+        ("31 bytes", bech32m_encode("tael", b"\x01" + _fives(ALICE.lock[:31]))),
+        ("33 bytes", bech32m_encode("tael", b"\x01" + _fives(ALICE.lock + b"\x00"))),
         ("filling bits that are not zero", _with_filling(ALICE.lock)),
         ("nothing", ""),
     ]
@@ -263,12 +263,12 @@ def messages() -> Json:
     return {"messages": cases}
 
 
-def _fives(data: bytes) -> list[int]:
+def _fives(data: bytes) -> bytes:
     bits = "".join(f"{byte:08b}" for byte in data)
     bits += "0" * (-len(bits) % 5)
-    return [int(bits[start : start + 5], 2) for start in range(0, len(bits), 5)]
+    return bytes(int(bits[start : start + 5], 2) for start in range(0, len(bits), 5))
 
 
 def _with_filling(lock: bytes) -> str:
     values = _fives(lock)
-    return bech32m_encode("tael", [1, *values[:-1], values[-1] | 1])
+    return bech32m_encode("tael", bytes([1, *values[:-1], values[-1] | 1]))
