@@ -31,6 +31,9 @@ _LOCK_BYTES = 32
 _LOCK_FIVES = 52
 _FILLING_BITS = 4
 """By which 52 times five bits are more than 32 bytes."""
+_PAIRS = [bytes(divmod(ten, 32)) for ten in range(1024)]
+"""Two values of five bits for ten bits: a block has thousands of addresses to be written."""
+_SHIFTS = range(5 * (_LOCK_FIVES - 2), -1, -10)
 
 
 class AddressError(ValueError):
@@ -80,7 +83,7 @@ def encode_address(hrp: str, lock: bytes) -> str:
     """The address of a 32-byte lock hash."""
     assert len(lock) == _LOCK_BYTES
     number = int.from_bytes(lock, "big") << _FILLING_BITS
-    fives = bytes(number >> shift & 31 for shift in range(5 * (_LOCK_FIVES - 1), -1, -5))
+    fives = b"".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
     return bech32m_encode(hrp, bytes([ADDRESS_VERSION]) + fives)
 
 

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from consensus.params import COIN
-
 Json = bool | int | float | str | Decimal | msgspec.Raw | Sequence[Any] | Mapping[str, Any] | None
 """A value that can be written. Floats are for what is not exact anyway, such as a difficulty."""
 
 DEPTH_MAX = 32
 """Levels of arrays and objects in a request. No method needs more than five."""
 NUMBER_DIGITS_MAX = 128
+_DECIMALS = 8
+"""Of the native coin: COIN is ten to the power of it."""
 
 
 class JsonError(ValueError):
@@ -79,9 +79,10 @@ def _children(value: object) -> Iterable[object]:
 
 def amount(units: int) -> msgspec.Raw:
     """Base units of the native coin as a JSON number of coins with 8 decimals."""
-    coins, rest = divmod(abs(units), COIN)
-    sign = "-" if units < 0 else ""
-    return msgspec.Raw(f"{sign}{coins}.{rest:08d}".encode())
+    if units < 0:
+        return msgspec.Raw(b"-" + bytes(amount(-units)))
+    digits = b"%09d" % units
+    return msgspec.Raw(digits[:-_DECIMALS] + b"." + digits[-_DECIMALS:])
 
 
 class Written(NamedTuple):

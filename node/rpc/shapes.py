@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import assert_never
 
+import msgspec
+
 from consensus.address import encode_address
 from consensus.asset import asset_id, authority_id
 from consensus.block import Header
@@ -40,12 +42,13 @@ from consensus.tx import (
 )
 from consensus.tx_rules import cost_of
 from node.ledger import Ledger
-from node.rpc.json import Json, amount
+from node.rpc.json import Json, amount, fragment
 
 LOCK_PREFIX = "5120"
 """A lock as a script: witness version 1 and 32 bytes, as addresses encode it."""
 WEIGHT_PER_COST = 4
 ADDRESSES_KEPT = 20_000
+SCRIPTS_KEPT = 20_000
 _SIGNATURE_ITEM = 65
 _DIFFICULTY_ONE = target_of(0x1D00FFFF)
 
@@ -65,15 +68,21 @@ def address_of(lock: LockHash, network: Params) -> str:
     return _encode_address(network.hrp, lock)
 
 
-def show_script(lock: LockHash, network: Params) -> dict[str, Json]:
+@lru_cache(SCRIPTS_KEPT)
+def _write_script(hrp: bytes, lock: LockHash) -> msgspec.Raw:
     if lock == BURN_LOCK:
-        return {"asm": "destroyed", "hex": script_hex(lock), "type": "burn"}
-    return {
+        return fragment({"asm": "destroyed", "hex": script_hex(lock), "type": "burn"})
+    return fragment({
         "asm": f"lock {lock.hex()}",
         "hex": script_hex(lock),
-        "address": address_of(lock, network),
+        "address": _encode_address(hrp, lock),
         "type": "lock",
-    }
+    })  # fmt: skip
+
+
+def show_script(lock: LockHash, network: Params) -> Json:
+    # A block names the same locks again and again, and they are half of what is said of it.
+    return _write_script(network.hrp, lock)
 
 
 def show_worth(asset: bytes, units: int) -> dict[str, Json]:
@@ -110,7 +119,8 @@ def words(lock: Lock, depth: int = 1) -> str:
 
 def show_output(output: TxOut, index: int, network: Params) -> dict[str, Json]:
     shown = show_worth(output.asset, output.amount)
-    shown |= {"n": index, "scriptPubKey": show_script(output.lock, network)}
+    shown["n"] = index
+    shown["scriptPubKey"] = show_script(output.lock, network)
     if output.memo:
         shown["memo"] = output.memo.hex()
     return shown
@@ -118,10 +128,12 @@ def show_output(output: TxOut, index: int, network: Params) -> dict[str, Json]:
 
 def show_coin(coin: Coin, network: Params) -> dict[str, Json]:
     """A coin as `prevout` of the input that spends it."""
-    shown: dict[str, Json] = {"generated": coin.delayed, "height": coin.height}
-    return shown | show_worth(coin.asset, coin.amount) | {
-        "scriptPubKey": show_script(coin.lock, network)
-    }  # fmt: skip
+    return {
+        "generated": coin.delayed,
+        "height": coin.height,
+        **show_worth(coin.asset, coin.amount),
+        "scriptPubKey": show_script(coin.lock, network),
+    }
 
 
 def split_outpoint(spent: OutPoint) -> tuple[str, int]:
