@@ -22,7 +22,7 @@ from node.template import TemplateBuilder
 BRIEFS_BYTES_MAX = 8 << 20
 """JSON of txids that is kept: of sixty full blocks of ordinary payments."""
 BLOCKS_BYTES_MAX = 32 << 20
-"""Blocks that are kept in hex or as JSON: eight of 2 000 payments in both forms."""
+"""Blocks that are kept in hex or as JSON: six of 2 000 payments in both forms."""
 STATS_MAX = 1_000
 """Blocks whose sums are kept."""
 COIN_SETS_BYTES_MAX = 2 << 20
