@@ -12,7 +12,7 @@ from scripts.simulate.bugs import Bug, load, search
 BUGS_MIN = 10
 QUICK = {
     "the difficulty is floored where it should be truncated": "header-bits-wrong",
-    "block files are not synced before the database points into them": "damaged its own files",
+    "block files are not synced before the database points into them": "its disk did nothing wrong",
 }
 """What is found within the first few seeds, and what finds it."""
 QUICK_SEEDS = 3

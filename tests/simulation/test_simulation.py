@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from consensus.errors import StorageError
 from node.rpc import ports
 from scripts.simulate.host import Host
 from scripts.simulate.loop import run
@@ -59,8 +60,7 @@ def test_a_node_that_wants_a_repair_of_a_disk_that_did_nothing_wrong_fails_its_s
     world = World(1)
 
     async def start() -> None:
-        world.hosts[0].remedy = "start once with --reindex"
-        world.hosts[0].start()
+        world.hosts[0].give_up(StorageError("a bit is wrong", "start once with --reindex"))
 
     run(world.loop, start())
     assert len(world.failures) == 1
