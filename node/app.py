@@ -27,7 +27,7 @@ from node.machine import Machine, RpcServer
 from node.miner import Extranonces, Miner
 from node.peering import Peering, listen_to_ledger
 from node.policy import Policy
-from node.recovery import restore
+from node.recovery import check_sources, restore
 from node.rpc import ports
 from node.rpc.auth import AuthError, parse_user, remove_cookie, write_cookie
 from node.rpc.dispatch import Dispatcher
@@ -141,7 +141,7 @@ class Node:
         self._closers.append(self._close_directory)
         await self._start_rpc()
         self.tls = load_tls(settings, self.directory, self.machine.clock.now())
-        self.store = self._open_store()
+        self.store = await self._open_store()
         self._closers.append(self._close_store)
         self.verifier = self.machine.make_verifier(settings.config.verify_processes)
         self._closers.append(self.verifier.close)
@@ -157,21 +157,21 @@ class Node:
         await self._start_network()
         self._start_mining()
 
-    def _open_store(self) -> Store:
+    async def _open_store(self) -> Store:
         settings, directory, machine = self.settings, self.directory, self.machine
+        first = genesis(settings.params)
+        blocks = RecordFiles(directory.blocks, "blk", disk=machine.disk)
+        undo = RecordFiles(directory.undo, "undo", disk=machine.disk)
         if settings.config.reindex:
+            await check_sources(blocks, first.raw)
             log.info("rebuilding the database from the block files")
             machine.destroy_database(directory.state)
         directory.make(directory.state)
         self._writer = machine.make_writer()
         return Store(
-            machine.open_database(directory.state),
-            RecordFiles(directory.blocks, "blk", disk=machine.disk),
-            RecordFiles(directory.undo, "undo", disk=machine.disk),
-            self._writer,
-            genesis(settings.params).header.hash,
+            machine.open_database(directory.state), blocks, undo, self._writer, first.header.hash,
             settings.config.index,
-        )
+        )  # fmt: skip
 
     # JSON-RPC: up first, to say that the node is starting
 

@@ -14,6 +14,7 @@ from consensus.hashes import HASH_BYTES, BlockHash, Txid, hash_txid
 from consensus.header_tree import HeaderNode
 from consensus.params import TX_BYTES_MAX
 from consensus.tx import Body, Coin, OutPoint, Tx, TxOut, decode_tx
+from node.datadir import SYNC_AGAIN
 from node.layout import FilePosition, HeaderRow
 from node.store import Store
 
@@ -49,7 +50,7 @@ def _as_written(read: Callable[[], T]) -> T:
     except Violation as error:
         raise StorageError(
             f"a stored block is not what was written: {error}",
-            "restore the block files from a copy, or remove the data directory and sync again",
+            f"restore the block files from a copy, or {SYNC_AGAIN}",
         ) from None
 
 

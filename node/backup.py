@@ -21,7 +21,6 @@ import msgspec
 from consensus.errors import StorageError
 from consensus.hashes import BlockHash
 from node.backup_file import (
-    FOLDERS,
     FORMAT,
     MANIFEST,
     PARTIAL,
@@ -34,6 +33,7 @@ from node.backup_file import (
 from node.blockfiles import RecordFiles
 from node.chain import Chain
 from node.database import Database, View
+from node.datadir import LEDGER_FOLDERS
 from node.db import NOT_DATA
 from node.disk import Disk, replace_file, sync
 from node.layout import KINDS, FilePosition
@@ -128,7 +128,7 @@ class Backups:
             node = self._chain.tree.get(BlockHash(tip.hash))
             assert node is not None
             self.progress.height = node.height
-            for folder in FOLDERS:
+            for folder in LEDGER_FOLDERS:
                 self._disk.mkdir(partial / folder, 0o700)
             files: dict[str, FileEntry] = {}
             for folder, series, end in (
@@ -238,7 +238,7 @@ def _seal(disk: Disk, partial: Path, destination: Path, manifest: Manifest) -> N
     """Write the list, have everything on the disk, and only then give the backup its name."""
     for name in manifest.files:
         sync(disk, partial / name)  # those of LevelDB are written by itself
-    for folder in FOLDERS:
+    for folder in LEDGER_FOLDERS:
         sync(disk, partial / folder)
     replace_file(disk, partial / MANIFEST, encode_manifest(manifest), partial / f"{MANIFEST}.new")
     # An empty directory would be replaced silently, so it is asked once more.

@@ -25,7 +25,6 @@ from node.disk import CREATE, READ, Disk, read_file, write_all
 
 FORMAT = 1
 MANIFEST = "backup.json"
-FOLDERS = ("blocks", "undo", "state")
 PARTIAL = ".partial"
 """Ends the name of a backup that is being made."""
 CHUNK_BYTES = 1 << 20

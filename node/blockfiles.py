@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from consensus.errors import StorageError
+from node.datadir import SYNC_AGAIN
 from node.disk import APPEND, READ, SYSTEM_DISK, Disk, sync, write_all
 from node.layout import FilePosition
 
@@ -63,7 +64,7 @@ class RecordFiles:
         if numbers != list(range(len(numbers))):
             raise StorageError(
                 f"a file of {self._directory / self._name} is missing",
-                "restore it from a copy, or remove the data directory and sync again",
+                f"restore it from a copy, or {SYNC_AGAIN}",
             )
         return max(0, len(numbers) - 1)
 
@@ -131,7 +132,7 @@ class RecordFiles:
         if payload is None:
             raise StorageError(
                 f"{self.path_of(place.file)} is damaged at byte {place.offset}",
-                "restore the file from a copy, or remove the data directory and sync again",
+                f"restore the file from a copy, or {SYNC_AGAIN}",
             )
         return payload
 
@@ -181,8 +182,7 @@ class RecordFiles:
             payload = self._read(place)
             if payload is None:
                 # A crash tears the last record. A damaged one amid others is another matter.
-                is_last = place.file == self.end.file and not self._has_record_behind(place)
-                if not may_drop and not is_last:
+                if not may_drop and not self.is_torn_end(place):
                     self.read(place)
                 self.truncate(place)
                 return
@@ -202,9 +202,19 @@ class RecordFiles:
                 else:
                     place = self._record_behind(place)
 
-    def _has_record_behind(self, place: FilePosition) -> bool:
-        """Whether a whole record lies anywhere behind the damaged one at `place`."""
-        return self._record_behind(place) is not None
+    def verify(self) -> Iterator[None]:
+        """Read every record as `scan` from the start does, one at a step, and cut nothing off.
+
+        Raises: StorageError where `scan` would: only the end of the last file may be torn.
+        """
+        for place, payload in self.survey():
+            if payload is None and not self.is_torn_end(place):
+                self.read(place)
+            yield
+
+    def is_torn_end(self, place: FilePosition) -> bool:
+        """Whether what is damaged at `place` is the end of all, as a crash leaves it."""
+        return place.file == self.end.file and self._record_behind(place) is None
 
     def _record_behind(self, place: FilePosition) -> FilePosition | None:
         """The next whole record of the file behind the damaged one at `place`."""

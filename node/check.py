@@ -23,7 +23,7 @@ from consensus.params import Params
 from node import check_rows, db
 from node.archive import encode_undo
 from node.blockfiles import RecordFiles
-from node.datadir import MEMPOOL_FILE, PEERS_FILE, DataDirectory
+from node.datadir import MEMPOOL_FILE, PEERS_FILE, SYNC_AGAIN, DataDirectory
 from node.layout import (
     FORMAT,
     HEADER,
@@ -42,7 +42,7 @@ from p2p.addrbook import AddressBook
 from p2p.ports import RandomSource
 
 REINDEX = "start once with --reindex to rebuild the database from the block files"
-RESTORE_FILE = "restore the file from a copy, or remove the data directory and sync again"
+RESTORE_FILE = f"restore the file from a copy, or {SYNC_AGAIN}"
 NOT_NEEDED = "remove it: the node starts without and makes another"
 FINDINGS_MAX = 100
 """Findings that are told one by one: a database of other blocks differs in every row."""
@@ -90,6 +90,9 @@ class _Checker:
         self.left_out = 0
         self.notes: list[str] = []
         self.blocks = self.records = self.coins = 0
+        self._unbuilt = ""
+        """What the next start does about a database without blocks, if the block files allow it."""
+        self._are_blocks_whole = False
 
     def add(self, what: str, remedy: str) -> None:
         if len(self.findings) < FINDINGS_MAX:
@@ -104,11 +107,15 @@ class _Checker:
             view = self._open_view(stack)
             tip = self._read_headers(view) if view else None
             if blocks:
+                before = len(self.findings)
                 self._survey(blocks, tip.blocks_end if tip else None, "block")
+                self._are_blocks_whole = len(self.findings) == before
             if undo:
                 self._survey(undo, tip.undo_end if tip else None, "undo")
             if view and tip and blocks and undo:
                 self._replay(view, tip, blocks, undo)
+        if self._unbuilt and self._are_blocks_whole:
+            self.notes.append(self._unbuilt)
         self._check_small_files()
 
     # Opening
@@ -127,7 +134,7 @@ class _Checker:
 
     def _open_view(self, stack: ExitStack) -> db.View | None:
         if not self._directory.state.is_dir():
-            self.notes.append("there is no database yet: the next start makes it from the blocks")
+            self._unbuilt = "there is no database yet: the next start makes it from the blocks"
             return None
         target = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="taeld-check-")))
         try:
@@ -159,7 +166,7 @@ class _Checker:
         try:
             value = view.get(KEY_TIP)
             if value is None:
-                self.notes.append("nothing is written yet: the next start goes on from the blocks")
+                self._unbuilt = "nothing is written yet: the next start goes on from the blocks"
                 return None
             tip = decode_tip_row(value)
             rows = [(BlockHash(k[1:]), decode_header_row(v)) for k, v in view.scan(HEADER)]
@@ -202,7 +209,7 @@ class _Checker:
                 self._tell(f"{kind} files: record {number:,}, {size:,} known")
             self.records += 1
             named = wanted.pop(place, None)
-            is_behind = end is not None and _key(place) >= _key(end)
+            is_behind = _key(place) >= _key(end) if end else files.is_torn_end(place)
             if payload is None:
                 self._tell_damage(files, place, kind, is_behind)
             elif kind == "block":

@@ -24,6 +24,13 @@ MEMPOOL_FILE = "mempool.dat"
 PEERS_FILE = "peers.dat"
 COOKIE_FILE = ".cookie"
 RESTORING_FILE = "restore.partial"
+LEDGER_FOLDERS = ("blocks", "undo", "state")
+"""All that a node gets again from its peers. The rest is its own: who it is, how it is set up."""
+SYNC_AGAIN = (
+    "remove blocks, undo and state from the data directory (keep peer.pem and the rest), and sync "
+    "again or bring back a backup by `taeld restore`"
+)
+"""What to do when the block files are damaged and there is no copy of them."""
 
 
 class DataDirectory:
@@ -59,7 +66,7 @@ class DataDirectory:
             disk.close(self._lock)
             raise StorageError(
                 f"a backup was being restored to {path}, and that did not end",
-                "restore it again, or empty the directory",
+                f"restore it again, or remove {RESTORING_FILE}, blocks, undo and state to sync",
             )
         self.blocks = path / "blocks"
         self.undo = path / "undo"

@@ -87,7 +87,8 @@ _RUN: Sequence[Decorator] = (
     ),
     click.option(
         "--reindex", is_flag=True, default=None,
-        help="Rebuild the database from the block files before starting.",
+        help="Before starting, make `state` and `undo` anew from the block files. Those are read "
+        "through first and kept; if they are damaged, nothing is changed. All else stays.",
     ),
     click.option(
         "--check", is_flag=True,

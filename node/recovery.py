@@ -16,7 +16,7 @@ from consensus.errors import StorageError
 from consensus.hashes import BlockHash
 from consensus.header_tree import HeaderNode, Status
 from node.archive import BlockPlace
-from node.blockfiles import START
+from node.blockfiles import START, RecordFiles
 from node.chain import BLOCK_PREFIX, Chain
 from node.layout import FilePosition, TipRow
 
@@ -63,6 +63,26 @@ def _files_too_short() -> StorageError:
     )
 
 
+async def check_sources(blocks: RecordFiles, genesis: bytes) -> None:
+    """See that a database can be made again of the block files, before the one that there is goes.
+
+    Raises: StorageError.
+    """
+    try:
+        for number, _ in enumerate(blocks.verify(), 1):
+            if number == 1:
+                _check_genesis(blocks, genesis)
+            if number % PAUSE_EVERY == 0:
+                await asyncio.sleep(0)
+    except StorageError as error:
+        raise StorageError(f"{error.what}; the database is as it was", error.remedy) from None
+
+
+def _check_genesis(blocks: RecordFiles, genesis: bytes) -> None:
+    if blocks.read(START) != genesis:
+        raise StorageError("the block files belong to another network", "give another --datadir")
+
+
 async def _begin(chain: Chain) -> None:
     """A new directory, or one whose database is to be made again from the block files."""
     store = chain.store
@@ -70,8 +90,7 @@ async def _begin(chain: Chain) -> None:
     # A new node may have been killed while it wrote its very first record.
     if next(store.blocks.scan(START), None) is None:
         store.blocks.append(chain.genesis.raw)
-    if store.blocks.read(START) != chain.genesis.raw:
-        raise StorageError("the block files belong to another network", "give another --datadir")
+    _check_genesis(store.blocks, chain.genesis.raw)
     place = BlockPlace(START, None, len(chain.genesis.txs))
     chain.archive.restore(chain.chain_id, place)
     await chain.connect_genesis()

@@ -1,21 +1,25 @@
 """`taeld restore`: a data directory from a backup, verified to the last byte.
 
-While it works, a file `restore.partial` stands in the data directory, and no node starts there: half a
-restore is never taken for a whole one. Another restore removes what is there and begins anew.
+Settings, certificate and the like may stand there already. While it works, a file `restore.partial`
+does too, and no node starts there: half a restore is never taken for a whole one. Another restore
+removes what the first had copied and begins anew.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from consensus.block import genesis
 from consensus.errors import StorageError
 from consensus.params import Params
-from node.backup_file import FOLDERS, Copy, FileEntry, Manifest, damaged, load_manifest
-from node.datadir import MEMPOOL_FILE, PEERS_FILE, RESTORING_FILE, DataDirectory
-from node.disk import SYSTEM_DISK, Disk, replace_file, sync
+from node.backup_file import Copy, FileEntry, Manifest, damaged, load_manifest
+from node.datadir import LEDGER_FOLDERS, RESTORING_FILE, DataDirectory
+from node.disk import SYSTEM_DISK, Disk, read_file, replace_file, sync
+
+MARK = b"taeld restore\n"
+"""What stands in `restore.partial`."""
 
 
 def restore_backup(
@@ -46,21 +50,20 @@ def _restore(
     backup: Path, target: Path, manifest: Manifest, tell: Callable[[str], None], disk: Disk
 ) -> None:
     marker = target / RESTORING_FILE
-    _check_free(target, (MEMPOOL_FILE, PEERS_FILE), disk)
-    if RESTORING_FILE in disk.listdir(target):
+    if _is_ours(marker, disk):
         # What stands there was put there by a restore that did not end: no node ran since.
-        for folder in FOLDERS:
+        for folder in LEDGER_FOLDERS:
             shutil.rmtree(target / folder, ignore_errors=True)
-    _check_free(target, FOLDERS, disk)
-    replace_file(disk, marker, b"", target / f"{RESTORING_FILE}.new")
-    for folder in FOLDERS:
+    _check_free(target, disk)
+    replace_file(disk, marker, MARK, target / f"{RESTORING_FILE}.new")
+    for folder in LEDGER_FOLDERS:
         disk.mkdir(target / folder, 0o700)
     done = 0
     for name, entry in manifest.files.items():
         tell(f"restoring: {done:,} of {manifest.bytes:,} bytes")
         _copy(backup / name, target / name, entry, disk)
         done += entry.bytes
-    for folder in FOLDERS:
+    for folder in LEDGER_FOLDERS:
         sync(disk, target / folder)
     sync(disk, target)
     # Now that every byte and every name is on the disk, it counts.
@@ -68,10 +71,21 @@ def _restore(
     sync(disk, target)
 
 
-def _check_free(target: Path, names: Iterable[str], disk: Disk) -> None:
-    for name in names:
+def _is_ours(marker: Path, disk: Disk) -> bool:
+    """Whether a restore began here; something else may bear that name where a node has run."""
+    try:
+        return read_file(disk, marker) == MARK
+    except OSError:
+        return False
+
+
+def _check_free(target: Path, disk: Disk) -> None:
+    for name in LEDGER_FOLDERS:
         if name in disk.listdir(target):
-            raise StorageError(f"{target / name} exists", "restore into an empty directory")
+            raise StorageError(
+                f"{target / name} exists",
+                "restore into another directory, or remove blocks, undo and state from this one",
+            )
 
 
 def _copy(source: Path, target: Path, entry: FileEntry, disk: Disk) -> None:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from consensus.errors import StorageError
 from node import disk as flags
+from node.datadir import LEDGER_FOLDERS
 
 SECTOR = 512
 _REMEDY_DAMAGED = "start once with --reindex to rebuild the database from the block files"
@@ -231,10 +232,12 @@ class VirtualDisk:
         self._synced_names = dict(self.files)
         self.database.rows = image.rows
 
-    def wipe(self) -> None:
-        """An empty directory."""
-        self.files.clear()
-        self._synced_names.clear()
+    def remove_ledger(self, directory: str) -> None:
+        """What somebody does who is told to remove those folders of a data directory."""
+        for folder in LEDGER_FOLDERS:
+            for name in self._below(f"{directory}/{folder}", {*self.files, *self._synced_names}):
+                self.files.pop(name, None)
+                self._synced_names.pop(name, None)
         self.database.wipe()
 
     @property

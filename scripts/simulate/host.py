@@ -16,6 +16,7 @@ from consensus.errors import StorageError
 from consensus.params import Params
 from node.app import Node
 from node.config import Config, Settings
+from node.datadir import MEMPOOL_FILE, PEERS_FILE, SYNC_AGAIN
 from node.rpc import ports
 from p2p.ports import Endpoint
 from scripts.simulate.disk import VirtualDisk
@@ -26,7 +27,7 @@ from scripts.simulate.network import VirtualNetwork
 P2P_PORT = 9_932
 WRITE_S = 0.003
 """Mean time that a flush takes."""
-BLAMES_DISK = ("--reindex", "restore", "remove the data directory", "remove it")
+BLAMES_DISK = ("--reindex", "restore", SYNC_AGAIN, "remove it")
 """What a message recommends if the node thinks that its files are damaged."""
 
 
@@ -105,14 +106,13 @@ class Host:
         remedy, self.remedy = self.remedy, ""
         if "--reindex" in remedy:
             self._must_reindex = True
-            self.disk.database.damaged = frozenset()
             self._tell(self, "operator", "reindex")
-        elif "remove the data directory" in remedy:
-            self.disk.wipe()
+        elif SYNC_AGAIN in remedy:
+            self.disk.remove_ledger(f"/n{self.number}")
             self.is_damaged = False
-            self._tell(self, "operator", "empty directory")
+            self._tell(self, "operator", "blocks, undo and state removed")
         elif "remove it" in remedy:
-            for name in ("mempool.dat", "peers.dat"):
+            for name in (MEMPOOL_FILE, PEERS_FILE):
                 self.disk.files.pop(f"/n{self.number}/{name}", None)
             self._tell(self, "operator", "small files removed")
 

@@ -16,15 +16,15 @@ import pytest
 from consensus.errors import StorageError
 from consensus.params import REGTEST
 from node.backup import BackupRefused, Backups
-from node.backup_file import FOLDERS, MANIFEST
+from node.backup_file import MANIFEST
 from node.check import check
-from node.datadir import DataDirectory
+from node.datadir import LEDGER_FOLDERS, DataDirectory
 from node.db import Database
 from node.disk import SYSTEM_DISK, Disk
 from node.restore import restore_backup
-from tests.node.test_taeld import NO_PORTS, complaint, taeld
 from tests.support.chain import ALICE
 from tests.support.chain_process import FILE_BYTES_MAX
+from tests.support.command import NO_PORTS, complaint, taeld
 from tests.support.daemon import Daemon, running
 from tests.support.damage import DAMAGES, damage, fingerprint
 from tests.support.disks import Killed, NumberedDisk, full
@@ -280,7 +280,7 @@ def test_a_damaged_backup_is_refused_and_no_node_starts_from_it(
 
 
 def test_a_file_missing_or_longer_in_a_backup_is_refused(tmp_path: Path, backup: Path) -> None:
-    for number, folder in enumerate(FOLDERS):
+    for number, folder in enumerate(LEDGER_FOLDERS):
         copy = tmp_path / f"copy{number}"
         shutil.copytree(backup, copy)
         victim = max((copy / folder).iterdir())
@@ -310,7 +310,7 @@ def test_a_restore_never_writes_over_a_ledger(tmp_path: Path, source: Path, back
     # Nor where a node has run, though something bears the name of a restore that did not end.
     (path / "peers.dat").write_bytes(b"")
     (path / "restore.partial").mkdir()
-    with pytest.raises(StorageError, match=r"peers\.dat exists"):
+    with pytest.raises(StorageError, match="blocks exists"):
         restored(backup, path)
     (path / "restore.partial").rmdir()
     for name in (".lock", "peers.dat"):

@@ -31,9 +31,9 @@ from node.layout import (
     header_key,
 )
 from node.mempool_file import dump_file
-from tests.node.test_taeld import NO_PORTS, taeld
 from tests.support.chain import ALICE
 from tests.support.chain_process import FILE_BYTES_MAX
+from tests.support.command import NO_PORTS, taeld
 from tests.support.daemon import Daemon, running
 from tests.support.damage import DAMAGES, damage, fingerprint
 from tests.support.history import ARRIVALS, WINNER, filled

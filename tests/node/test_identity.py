@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from p2p.tls import make_identity
-from tests.node.test_taeld import NO_PORTS, complaint, taeld
+from tests.support.command import NO_PORTS, complaint, taeld
 from tests.support.daemon import Daemon, running, wait_for
 
 

@@ -14,26 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.chain import ALICE, BOB
+from tests.support.command import NO_PORTS, complaint, taeld
 from tests.support.daemon import ROOT, Daemon, RpcFailure, running, wait_for
-
-NO_PORTS = ("--rpc", "127.0.0.1:0", "--p2p", "127.0.0.1:0")
-
-
-def taeld(*arguments: str, limit_s: float = 30) -> subprocess.CompletedProcess[str]:
-    """Run it to its end; on regtest unless it is told otherwise."""
-    return subprocess.run(
-        [sys.executable, "-m", "node", *arguments],
-        cwd=ROOT, capture_output=True, text=True, timeout=limit_s, check=False,
-    )  # fmt: skip
-
-
-def complaint(outcome: subprocess.CompletedProcess[str]) -> str:
-    """The one line in which it says what is wrong."""
-    assert outcome.returncode == 1, outcome.stderr
-    assert "Traceback" not in outcome.stderr
-    lines = [line for line in outcome.stderr.splitlines() if line.startswith("taeld: ")]
-    assert len(lines) == 1, outcome.stderr
-    return lines[0]
 
 
 def answers(daemon: Daemon) -> bool:

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from consensus.errors import StorageError
+from node.check import RESTORE_FILE
+from node.datadir import LEDGER_FOLDERS
 from node.rpc import ports
+from scripts.simulate.disk import Image
 from scripts.simulate.host import Host
 from scripts.simulate.loop import run
 from scripts.simulate.world import World
@@ -65,6 +68,26 @@ def test_a_node_that_wants_a_repair_of_a_disk_that_did_nothing_wrong_fails_its_s
     run(world.loop, start())
     assert len(world.failures) == 1
     assert "did nothing wrong" in world.failures[0]
+    world.close()
+
+
+def test_an_operator_who_is_told_to_sync_again_removes_the_ledger_and_nothing_else() -> None:
+    world = World(1)
+    host = world.hosts[0]
+    before = set(host.disk.files)
+    assert any("/blocks/" in name for name in before)
+
+    async def start() -> None:
+        host.disk.load(Image({"/n/peers.dat": b"kept"}, host.disk.database.rows), "/n0")
+        host.is_damaged = True
+        host.remedy = RESTORE_FILE
+        host.start()
+        assert not [name for name in host.disk.files if name.split("/")[2] in LEDGER_FOLDERS]
+        assert not host.disk.database.rows
+        assert bytes(host.disk.files["/n0/peers.dat"].data) == b"kept"
+
+    run(world.loop, start())
+    assert not world.failures
     world.close()
 
 
