@@ -248,9 +248,14 @@ class Kills:
 
 
 @click.command()
-@click.option("--kills", type=int, default=300, show_default=True, metavar="N")
+@click.option("--kills", type=click.IntRange(min=1), default=300, show_default=True, metavar="N")
 @click.option("--seed", type=int, default=1, show_default=True, help="What chance draws from.")
-@click.option("--minutes", type=float, metavar="M", help="End after M minutes.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="M",
+    help="End after M minutes.",
+)
 def main(kills: int, seed: int, minutes: float | None) -> None:
     """Kill a node N times, and compare it with one that was never killed.
 

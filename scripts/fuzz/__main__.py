@@ -20,6 +20,7 @@ import click
 from scripts.fuzz.catalogue import TARGETS
 from scripts.fuzz.run import MergeFailed, Outcome, fuzz, keep
 from scripts.fuzz.target import Broken, Target, replay
+from scripts.needs import need
 
 
 def _replay(target: Target, path: Path) -> None:
@@ -43,7 +44,13 @@ def _show(outcome: Outcome) -> None:
 @click.command()
 @click.argument("names", nargs=-1, metavar="[TARGET]…")
 @click.option("--list", "show", is_flag=True, help="Show the targets, and run nothing.")
-@click.option("--seconds", default=60, show_default=True, help="How long each target runs.")
+@click.option(
+    "--seconds",
+    type=click.IntRange(min=1),
+    default=60,
+    show_default=True,
+    help="How long each target runs.",
+)
 @click.option(
     "--replay", "replayed", type=click.Path(exists=True, path_type=Path), help="One input."
 )
@@ -65,6 +72,7 @@ def main(
             raise click.ClickException("an input is replayed by one target: name it")
         _replay(chosen[0], replayed)
         return
+    need("atheris", hint=" (there are wheels for Linux on x86-64, up to Python 3.12)")
     failed = False
     if not keeping:
         click.echo("| target | executions | covered | inputs | found |\n|---|---|---|---|---|")

@@ -5,6 +5,7 @@ The first run has to pass and the second to fail; anything else is told, and the
 
 from __future__ import annotations
 
+import enum
 import subprocess
 import sys
 import tempfile
@@ -13,35 +14,67 @@ from pathlib import Path
 
 import click
 
+from scripts.needs import DEVELOPMENT, need
 from scripts.sabotage.catalogue import Sabotage, load
 from scripts.sabotage.tree import copy_project
 
 TEST_SECONDS_MAX = 300
-_FAILED = 1
-"""What pytest ends with when a test failed, and not for instance when there was none."""
 
 
-def _run(test: str, folder: Path) -> int | None:
-    """What pytest ended with; None if it took too long, as a test without its defence may."""
+NOTICED = "noticed"
+
+
+class Run(enum.Enum):
+    """What became of a test."""
+
+    PASSED = 0
+    FAILED = 1
+    """It may have taken too long too, as a test without its defence can."""
+    NOT_RUN = 2
+    """pytest found no such test, or could not import it."""
+
+
+def _run(test: str, folder: Path) -> Run:
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
     try:
         ended = subprocess.run(
             command, cwd=folder, capture_output=True, timeout=TEST_SECONDS_MAX, check=False
         )
     except subprocess.TimeoutExpired:
-        return None
-    return ended.returncode
+        return Run.FAILED
+    # Every other code says that nothing was tried: a typing error must not pass for a defence.
+    return {0: Run.PASSED, 1: Run.FAILED}.get(ended.returncode, Run.NOT_RUN)
 
 
-def _try(sabotage: Sabotage, folder: Path) -> bool:
-    """Whether the test noticed."""
+def _try(sabotage: Sabotage, folder: Path) -> Run:
+    """What becomes of its test without the defence."""
     target = folder / sabotage.file
     text = target.read_text()
     target.write_text(sabotage.apply(text))
     try:
-        return _run(sabotage.test, folder) in (_FAILED, None)
+        return _run(sabotage.test, folder)
     finally:
         target.write_text(text)
+
+
+def _verdict(sabotage: Sabotage, folder: Path, as_it_is: dict[str, Run]) -> str:
+    """`as_it_is` keeps what became of tests where nothing was taken away."""
+    if sabotage.test not in as_it_is:
+        as_it_is[sabotage.test] = _run(sabotage.test, folder)
+    match as_it_is[sabotage.test]:
+        case Run.NOT_RUN:
+            return "COULD NOT RUN the test as it is"
+        case Run.FAILED:
+            return "the test FAILS as it is"
+        case Run.PASSED:
+            pass
+    match _try(sabotage, folder):
+        case Run.NOT_RUN:
+            return "COULD NOT RUN the test without the defence"
+        case Run.FAILED:
+            return NOTICED
+        case Run.PASSED:
+            return "NOT NOTICED"
 
 
 @click.command()
@@ -49,29 +82,25 @@ def _try(sabotage: Sabotage, folder: Path) -> bool:
 @click.option("--list", "show", is_flag=True, help="Show what there is, and run nothing.")
 def main(only: tuple[str, ...], show: bool) -> None:
     """Take every defence away in turn, and see that its test fails."""
-    chosen = [entry for entry in load() if not only or entry.threat in only]
-    if not chosen:
-        raise click.ClickException("there is none of that number; see --list")
+    catalogue = load()
+    unknown = set(only) - {entry.threat for entry in catalogue}
+    if unknown:
+        raise click.ClickException(f"there is no {', '.join(sorted(unknown))}; see --list")
+    chosen = [entry for entry in catalogue if not only or entry.threat in only]
     if show:
         for entry in chosen:
             click.echo(f"{entry.threat:>4}  {entry.what}\n      {entry.test}")
         return
+    need(*DEVELOPMENT)
     unnoticed = 0
-    passing: dict[str, bool] = {}
+    as_it_is: dict[str, Run] = {}
     with tempfile.TemporaryDirectory(prefix="tael-sabotage-") as name:
         folder = Path(name)
         copy_project(folder)
         for number, entry in enumerate(chosen, 1):
             began = time.monotonic()
-            if entry.test not in passing:
-                passing[entry.test] = _run(entry.test, folder) == 0
-            if not passing[entry.test]:
-                verdict = "the test fails as it is"
-            elif _try(entry, folder):
-                verdict = "noticed"
-            else:
-                verdict = "NOT NOTICED"
-            unnoticed += verdict != "noticed"
+            verdict = _verdict(entry, folder, as_it_is)
+            unnoticed += verdict != NOTICED
             took = time.monotonic() - began
             click.echo(
                 f"{number:3}/{len(chosen)}  {entry.threat:>4}  {verdict}, {took:.0f} s: {entry.what}"

@@ -27,6 +27,7 @@ from scripts.simulate.hunt import Find
 CATALOGUE = Path(__file__).with_suffix(".toml")
 SEEDS_MAX = 200
 """Within so many seeds each has to be found."""
+AT_LEAST_ONE = click.IntRange(min=1)
 
 
 class Bug(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,8 +119,10 @@ def try_all(bugs: Sequence[Bug], seeds: int, processes: int) -> bool:
 @click.command()
 @click.option("--only", multiple=True, metavar="TEXT", help="Bugs whose name has it; repeatable.")
 @click.option("--list", "show", is_flag=True, help="Show what there is, and run nothing.")
-@click.option("--seeds", type=int, default=SEEDS_MAX, help="How many each may take. [200]")
-@click.option("--processes", type=int, default=os.cpu_count() or 1, help="Bugs at a time. [cores]")
+@click.option("--seeds", type=AT_LEAST_ONE, default=SEEDS_MAX, help="How many each may take. [200]")
+@click.option(
+    "--processes", type=AT_LEAST_ONE, default=os.cpu_count() or 1, help="Bugs at a time. [cores]"
+)
 def main(only: tuple[str, ...], show: bool, seeds: int, processes: int) -> None:
     """Plant every bug in turn, and play seeds from 1 on until one fails."""
     chosen = [bug for bug in load() if not only or any(text in bug.name for text in only)]
