@@ -66,7 +66,14 @@ def load_tls(settings: Settings, directory: DataDirectory, now: int) -> Tls | No
     if settings.config.p2p_tls == "off":
         return None
     certificate = load_certificate(directory, now)
-    members = [] if settings.members is None else _load_members(settings.members, now)
+    members = []
+    if settings.members is not None:
+        members = _load_members(settings.members, now)
+        if certificate.fingerprint not in {member.fingerprint for member in members}:
+            log.warning(
+                "%s lacks this node's own certificate, %s: with such a file the others refuse it",
+                settings.members, certificate.fingerprint.hex(),
+            )  # fmt: skip
     try:
         return Tls(
             directory.path / IDENTITY_FILE,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from node.events import BlockInvalid, BlockStored, EventBus, HeaderAdded, TipChanged, TxAdded
-from node.rpc.ports import PeerInfo, Totals
+from node.rpc.ports import PeerInfo, PinError, Totals
 from p2p import peer
 from p2p.hub import Hub
 from p2p.ports import Endpoint
-from p2p.tls import Tls
+from p2p.tls import Tls, TlsError
 
 
 def listen_to_ledger(bus: EventBus, hub: Hub) -> Callable[[], None]:
@@ -53,17 +53,34 @@ class Peering:
         local = self._hub.local_address
         return [(local.host, local.port)] if local else []
 
-    def add(self, host: str, port: int) -> bool:
+    def add(self, host: str, port: int, pin: bytes | None = None) -> bool:
         if Endpoint(host, port) in self._hub.added_nodes:
             return False
+        self._pin(Endpoint(host, port), pin)
         self._hub.add_node(host, port)
         return True
 
     def remove(self, host: str, port: int) -> bool:
-        return self._hub.remove_node(host, port)
+        if not self._hub.remove_node(host, port):
+            return False
+        if self._tls is not None:
+            self._tls.unpin(Endpoint(host, port))
+        return True
 
-    def dial_once(self, host: str, port: int) -> None:
+    def dial_once(self, host: str, port: int, pin: bytes | None = None) -> None:
+        self._pin(Endpoint(host, port), pin)
         self._hub.connect(host, port)
+
+    def _pin(self, endpoint: Endpoint, pin: bytes | None) -> None:
+        """Raises: PinError."""
+        if pin is None:
+            return
+        if self._tls is None:
+            raise PinError("p2p-tls is off, which leaves nothing to check a fingerprint by")
+        try:
+            self._tls.pin(endpoint, pin)
+        except TlsError as error:
+            raise PinError(str(error)) from None
 
     def ping(self) -> None:
         self._hub.ping()
@@ -90,4 +107,6 @@ def _shown(found: peer.PeerInfo) -> PeerInfo:
         ping_s=found.ping_s,
         best_height=found.best_height,
         score=found.score,
+        is_encrypted=found.is_encrypted,
+        certificate=found.certificate,
     )

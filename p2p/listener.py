@@ -12,12 +12,18 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from p2p.addrbook import network_of
+from p2p.bounded import RecentSet, TokenBucket
 from p2p.eviction import choose_beginner
-from p2p.ports import Endpoint, endpoint_of
-from p2p.tls import Tls
+from p2p.ports import Clock, Endpoint, endpoint_of
+from p2p.tls import Tls, distrust
 
 TLS_HANDSHAKE = b"\x16"
 BACKLOG = 100
+REFUSALS_PER_S = 1 / 60
+REFUSALS_BURST = 20
+"""Lines of the log about who is refused before it could say anything: strangers come in numbers."""
+TOLD_MAX = 1_000
+"""Of whom that was told, and is not told again."""
 ACCEPT_RETRY_S = 0.5
 """Pause after a connection could not be accepted, as when descriptors have run out."""
 
@@ -27,9 +33,10 @@ log = logging.getLogger(__name__)
 class _Arrival:
     """A connection that is not a WebSocket yet."""
 
-    def __init__(self, accepted: socket.socket, network: str) -> None:
+    def __init__(self, accepted: socket.socket, host: str) -> None:
         self.socket = accepted
-        self.network = network
+        self.host = host
+        self.network = network_of(host)
         self.protocol: asyncio.BaseProtocol | None = None
         self.transport: asyncio.Transport | None = None
         self.timer: asyncio.TimerHandle | None = None
@@ -52,6 +59,7 @@ class Listener:
         tls: Tls | None,
         handshake_s: float,
         handshaking_max: int,
+        clock: Clock,
     ) -> None:
         """Beyond `handshaking_max` connections that are not settled, the oldest of the network that
         has the most is cut."""
@@ -59,9 +67,12 @@ class Listener:
         self._tls = tls
         self._handshake_s = handshake_s
         self._handshaking_max = handshaking_max
+        self._clock = clock
         self._sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._pending: dict[_Arrival, None] = {}
+        self._told: RecentSet[tuple[str, str]] = RecentSet(TOLD_MAX)
+        self._log_budget = TokenBucket(REFUSALS_PER_S, REFUSALS_BURST, clock.monotonic())
 
     async def start(self, endpoint: Endpoint) -> tuple[str, int]:
         """Listen; returns where. Raises: OSError."""
@@ -103,6 +114,14 @@ class Listener:
                 self._forget(arrival)
                 return
 
+    def tell_refused(self, host: str, why: str) -> None:
+        """Have whoever runs this node know why `host` finds no way in: once, and not too many."""
+        if (host, why) in self._told:
+            return
+        if self._log_budget.take(self._clock.monotonic()):
+            self._told.add((host, why))
+            log.info("refused a connection from %s: %s", host, why)
+
     def _forget(self, arrival: _Arrival) -> None:
         self._pending.pop(arrival, None)
         if arrival.timer is not None:
@@ -120,7 +139,7 @@ class Listener:
             accepted.setblocking(False)
             if len(self._pending) >= self._handshaking_max:
                 self._make_room()
-            arrival = _Arrival(accepted, network_of(endpoint_of(address).host))
+            arrival = _Arrival(accepted, endpoint_of(address).host)
             self._pending[arrival] = None
             arrival.timer = loop.call_later(self._handshake_s, arrival.cut)
             arrival.task = loop.create_task(self._begin(arrival))
@@ -142,7 +161,10 @@ class Listener:
         try:
             first = await _peek(arrival.socket)
             is_tls = first == TLS_HANDSHAKE and tls is not None
-            if not first or (tls is not None and tls.is_required and not is_tls):
+            if not first:
+                raise ConnectionError("it ended")
+            if tls is not None and tls.is_required and not is_tls:
+                self.tell_refused(arrival.host, "it is not encrypted")
                 raise ConnectionError("not encrypted")
             context = tls.server if is_tls and tls is not None else None
             arrival.transport, _ = await loop.connect_accepted_socket(
@@ -150,6 +172,8 @@ class Listener:
             )
         except (OSError, asyncio.CancelledError) as error:
             log.debug("a connection did not begin: %s", error)
+            if isinstance(error, OSError) and (why := distrust(error)):
+                self.tell_refused(arrival.host, why)
             self._forget(arrival)
             with suppress(OSError):
                 arrival.socket.close()

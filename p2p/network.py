@@ -23,7 +23,7 @@ from p2p.listener import Listener
 from p2p.messages import FRAME_BYTES_MAX, is_printable
 from p2p.peer import Reason
 from p2p.ports import Accept, Clock, Endpoint, Wire, endpoint_of
-from p2p.tls import Tls
+from p2p.tls import Tls, shown_by
 
 CLOSE_CODE = 4000
 CLOSE_TIMEOUT_S = 2.0
@@ -58,6 +58,9 @@ class WebSocketWire:
         self._clock = clock
         self.remote = endpoint_of(ws.get_extra_info("peername"))
         self.local = endpoint_of(ws.get_extra_info("sockname"))
+        encrypted = ws.get_extra_info("ssl_object")
+        self.is_encrypted = encrypted is not None
+        self.certificate = "" if encrypted is None else shown_by(encrypted).hex()
         self.farewell = ""
         self._is_closed = False
         self._control_frames = TokenBucket(
@@ -158,7 +161,9 @@ class WebSocketTransport:
             if request.method != hdrs.METH_GET or request.path != "/":
                 return _refuse(404)
             encrypted = request.get_extra_info("ssl_object")
-            if self._tls is not None and self._tls.refusal(encrypted):
+            refusal = "" if self._tls is None else self._tls.refusal(encrypted)
+            if refusal:
+                listener.tell_refused(endpoint_of(request.get_extra_info("peername")).host, refusal)
                 return _refuse(403)
             ws: web.WebSocketResponse = web.WebSocketResponse(
                 compress=False, max_msg_size=WS_BYTES_MAX, autoping=False,
@@ -173,7 +178,7 @@ class WebSocketTransport:
 
         server = self._server = _Server(handle, lambda handler: listener.settle(handler))
         listener = self._listener = Listener(
-            server, self._tls, config.handshake_s, config.handshaking_max
+            server, self._tls, config.handshake_s, config.handshaking_max, self._clock
         )
         return endpoint_of(await listener.start(endpoint))
 
@@ -198,7 +203,7 @@ class WebSocketTransport:
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
             )  # fmt: skip
         except (aiohttp.ClientError, ValueError) as error:
-            raise ConnectionError(_why(error)) from error
+            raise ConnectionError(_why(error, tls)) from error
         wire = WebSocketWire(ws, self._clock)
         refusal = "" if tls is None else tls.refusal(ws.get_extra_info("ssl_object"), endpoint)
         if refusal:
@@ -224,9 +229,23 @@ def _is_no_tls(error: BaseException | None) -> bool:
     return False
 
 
-def _why(error: aiohttp.ClientError | ValueError) -> str:
+def _why(error: aiohttp.ClientError | ValueError, tls: Tls | None) -> str:
+    """Why a dial failed, as far as this side can know it."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return "its certificate is not among the members"
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        return "it does not encrypt, and that is required"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.os_error.strerror or str(error.os_error)
+    if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError):
+        # A handshake of TLS 1.3 ends for this side before the other has judged our certificate, and
+        # Python sends no alert then.
+        if tls is None:
+            return "it hung up before it answered; perhaps it speaks with nodes that encrypt alone"
+        return (
+            "it hung up before it answered; if it speaks with members alone, its members file lacks "
+            f"this node's certificate, {tls.certificate.fingerprint.hex()}"
+        )
     return str(error)
 
 

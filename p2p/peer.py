@@ -193,6 +193,9 @@ class PeerInfo(msgspec.Struct, frozen=True):
     last_block: int
     last_tx: int
     score: int
+    is_encrypted: bool
+    certificate: str
+    """The fingerprint that it has shown, hex; empty if none."""
 
     @property
     def inbound(self) -> bool:

@@ -140,6 +140,13 @@ class Wire(Protocol):
     @property
     def local(self) -> Endpoint: ...
 
+    @property
+    def is_encrypted(self) -> bool: ...
+
+    @property
+    def certificate(self) -> str:
+        """The fingerprint that the other side has shown, hex; empty if none."""
+
     async def send(self, frame: bytes) -> None:
         """Send one message; waits while the other side does not read. Raises: OSError."""
 

@@ -35,4 +35,6 @@ def peer_info(link: Link, router: Router, node: NodePort, now: float) -> PeerInf
         last_block=peer.last_block,
         last_tx=peer.last_tx,
         score=peer.score(now),
+        is_encrypted=link.wire.is_encrypted,
+        certificate=link.wire.certificate,
     )

@@ -21,10 +21,12 @@ from cryptography.x509.oid import NameOID
 from p2p.ports import Endpoint
 
 MEMBERS_MAX = 10_000
+PINS_MAX = 10_000
 _FIRST_DAY = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 _LAST_DAY = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)
 """Means "never" (RFC 5280): pins and members lists end a certificate, not its age."""
 _HEX = re.compile(r"[0-9a-f]{64}")
+_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _BLOCK = re.compile(
     rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----|-----BEGIN CERTIFICATE-----",
     re.DOTALL,
@@ -57,6 +59,27 @@ class Certificate:
 def fingerprint_of(der: bytes) -> bytes:
     """The SHA-256 of a certificate in DER form."""
     return hashlib.sha256(der).digest()
+
+
+def shown_by(encrypted: Any) -> bytes:
+    """The fingerprint of the certificate that the other side of an SSLObject has shown.
+
+    Empty if there is none: a side that accepted the connection asks only for those of members.
+    """
+    der = encrypted.getpeercert(binary_form=True)
+    return fingerprint_of(der) if der else b""
+
+
+def distrust(error: OSError) -> str:
+    """What is wrong with the certificate of who failed in a handshake; empty if another thing is.
+
+    Which certificate it was, OpenSSL tells only of those that it trusts.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "its certificate is not among the members"
+    if isinstance(error, ssl.SSLError) and error.reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
+        return "it shows no certificate"
+    return ""
 
 
 def parse_fingerprint(text: str) -> bytes:
@@ -110,6 +133,11 @@ def decode_identity(pem: bytes, now: int) -> Certificate:
 
 def decode_members(data: bytes) -> list[Certificate]:
     """The certificates in a members file; text between them is free. Raises: TlsError."""
+    if _KEY.search(data):
+        raise TlsError(
+            "it holds a private key, which nobody but its node may have: put in what `taeld "
+            "--certificate` shows, and remove the peer.pem of that node, which then makes another"
+        )
     members = []
     blocks = _BLOCK.findall(data)
     if not blocks:
@@ -155,6 +183,17 @@ class Tls:
         if self._members and fingerprint not in self._members:
             raise TlsError(f"the certificate pinned for {endpoint} is not among the members")
 
+    def pin(self, endpoint: Endpoint, fingerprint: bytes) -> None:
+        """Believe at `endpoint` this certificate alone, from now on. Raises: TlsError."""
+        self._check_pin(endpoint, fingerprint)
+        if len(self._pins) >= PINS_MAX and endpoint not in self._pins:
+            raise TlsError(f"{PINS_MAX} certificates are pinned already")
+        self._pins[endpoint] = fingerprint
+
+    def unpin(self, endpoint: Endpoint) -> None:
+        """Undo `pin`."""
+        self._pins.pop(endpoint, None)
+
     def must_encrypt(self, endpoint: Endpoint) -> bool:
         """Whether a plain connection to `endpoint` is out of the question."""
         return self.is_required or endpoint in self._pins
@@ -167,8 +206,7 @@ class Tls:
         pinned = None if endpoint is None else self._pins.get(endpoint)
         if encrypted is None:
             return "it is not encrypted" if self.is_required or pinned is not None else ""
-        der = encrypted.getpeercert(binary_form=True)
-        shown = fingerprint_of(der) if der else b""
+        shown = shown_by(encrypted)
         if pinned is not None and shown != pinned:
             return (
                 f"it shows the certificate {shown.hex()} and not the pinned {pinned.hex()}: "

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from node.rpc.errors import Code, RpcError
 from node.rpc.json import Json, amount
-from node.rpc.ports import Node, PeerInfo
+from node.rpc.ports import Node, PeerInfo, PinError
 from p2p.messages import PROTOCOL_VERSION
+from p2p.tls import TlsError, parse_fingerprint
 
 SHAPES_VERSION = 290_000
 """The version of Bitcoin Core whose answers these resemble; clients choose by it what they show."""
@@ -25,7 +26,11 @@ def getconnectioncount(node: Node) -> Json:
 
 
 def getpeerinfo(node: Node) -> Json:
-    """Every connection. Times are seconds since 1970; `banscore` at its limit ends a connection."""
+    """Every connection. Times are seconds since 1970; `banscore` at its limit ends a connection.
+
+    `encrypted` says whether nobody can read along, `certificate` is the fingerprint that the peer has
+    shown: whoever is dialled shows one, members show theirs to each other.
+    """
     return [_show_peer(peer) for peer in node.network.peers()]
 
 
@@ -55,7 +60,10 @@ def _show_peer(peer: PeerInfo) -> Json:
         "synced_headers": peer.best_height,
         "synced_blocks": peer.best_height,
         "banscore": peer.score,
+        "encrypted": peer.is_encrypted,
     }
+    if peer.certificate:
+        shown["certificate"] = peer.certificate
     if peer.local_address:
         shown["addrlocal"] = peer.local_address
     if peer.ping_s is not None:
@@ -69,7 +77,8 @@ def getnetworkinfo(node: Node) -> Json:
     """Versions, connections, fees for relay, and where this node listens.
 
     `version` is that of the Bitcoin Core whose answers these resemble; that of this program is in
-    `subversion`. `certificate` is the fingerprint by which peers can pin this node.
+    `subversion`. `certificate` is the fingerprint by which peers can pin this node. `localservices` is
+    the same for every node, since clients of Bitcoin Core look for it; nodes of Tael name no services.
     """
     peers: Sequence[PeerInfo] = node.network.peers()
     inbound = sum(peer.inbound for peer in peers)
@@ -123,28 +132,46 @@ def ping(node: Node) -> Json:
     return None
 
 
-def _endpoint(node: Node, text: str) -> tuple[str, int]:
-    match = _HOST.fullmatch(text)
+def _endpoint(node: Node, text: str) -> tuple[str, int, bytes | None]:
+    """Host, port and the pinned fingerprint, if there is one. Raises: RpcError."""
+    place, mark, fingerprint = text.partition("#")
+    match = _HOST.fullmatch(place)
     port = int((match["p6"] or match["p4"] or node.p2p_port) if match else 0)
     if match is None or not 1 <= port <= 65_535 or len(text) > 260:
-        raise RpcError(Code.PARAMETER, "`node` must be HOST, HOST:PORT or [IPV6]:PORT")
-    return match["v6"] or match["v4"], port
+        raise RpcError(
+            Code.PARAMETER,
+            "`node` must be HOST, HOST:PORT or [IPV6]:PORT, perhaps with #FINGERPRINT behind it",
+        )
+    try:
+        pin = parse_fingerprint(fingerprint) if mark else None
+    except TlsError as error:
+        raise RpcError(Code.PARAMETER, str(error)) from None
+    return match["v6"] or match["v4"], port, pin
 
 
 def addnode(context: Node, node: str, command: str) -> Json:
-    """Connect to a peer: `command` is add (and stay connected), remove, or onetry."""
-    host, port = _endpoint(context, node)
-    match command:
-        case "add":
-            if not context.network.add(host, port):
-                raise RpcError(Code.NODE_ALREADY_ADDED, "Node already added")
-        case "remove":
-            if not context.network.remove(host, port):
-                raise RpcError(Code.NODE_NOT_ADDED, "Node could not be removed: it was not added")
-        case "onetry":
-            context.network.dial_once(host, port)
-        case _:
-            raise RpcError(Code.PARAMETER, "`command` must be add, remove or onetry")
+    """Connect to a peer: `command` is add (and stay connected), remove, or onetry.
+
+    `node` is HOST, HOST:PORT or, if only one certificate is to be believed there,
+    HOST:PORT#FINGERPRINT.
+    """
+    host, port, pin = _endpoint(context, node)
+    try:
+        match command:
+            case "add":
+                if not context.network.add(host, port, pin):
+                    raise RpcError(Code.NODE_ALREADY_ADDED, "Node already added")
+            case "remove":
+                if not context.network.remove(host, port):
+                    raise RpcError(
+                        Code.NODE_NOT_ADDED, "Node could not be removed: it was not added"
+                    )
+            case "onetry":
+                context.network.dial_once(host, port, pin)
+            case _:
+                raise RpcError(Code.PARAMETER, "`command` must be add, remove or onetry")
+    except PinError as error:
+        raise RpcError(Code.PARAMETER, str(error)) from None
     return None
 
 

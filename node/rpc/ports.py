@@ -53,6 +53,9 @@ class PeerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Height of the best header that the peer is known to have; −1 if unknown."""
     score: int = 0
     """Misbehaviour, up to the limit at which it is disconnected."""
+    is_encrypted: bool = False
+    certificate: str = ""
+    """Fingerprint of the certificate that it has shown, hex; empty if none."""
 
 
 class Totals(NamedTuple):
@@ -60,6 +63,10 @@ class Totals(NamedTuple):
 
     received: int
     sent: int
+
+
+class PinError(ValueError):
+    """A certificate cannot be pinned; the text says why."""
 
 
 class NetworkPort(Protocol):
@@ -76,14 +83,17 @@ class NetworkPort(Protocol):
     def listening(self) -> Sequence[tuple[str, int]]:
         """Hosts and ports that others can connect to."""
 
-    def add(self, host: str, port: int) -> bool:
-        """Stay connected to a peer from now on; False if it is on the list already."""
+    def add(self, host: str, port: int, pin: bytes | None = None) -> bool:
+        """Stay connected to a peer from now on; False if it is on the list already.
+
+        `pin`: fingerprint of the only certificate that is believed there. Raises: PinError.
+        """
 
     def remove(self, host: str, port: int) -> bool:
         """Take a peer off the list; False if it was not there."""
 
-    def dial_once(self, host: str, port: int) -> None:
-        """Try to connect once."""
+    def dial_once(self, host: str, port: int, pin: bytes | None = None) -> None:
+        """Try to connect once. `pin` holds there from now on. Raises: PinError."""
 
     def disconnect(self, peer_id: int) -> bool:
         """End a connection; False if there is none of that number."""

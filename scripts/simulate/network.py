@@ -113,6 +113,8 @@ class VirtualWire:
     ) -> None:  # fmt: skip
         self.local = local
         self.remote = remote
+        self.is_encrypted = False
+        self.certificate = ""
         self.farewell = ""
         self.sent = 0
         """Messages."""

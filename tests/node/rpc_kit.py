@@ -43,12 +43,14 @@ class FakeNetwork:
     def __init__(self) -> None:
         self.told: list[tuple[object, ...]] = []
         self.added: set[tuple[str, int]] = set()
+        self.pins: dict[tuple[str, int], bytes | None] = {}
 
     def peers(self) -> Sequence[PeerInfo]:
         return [
             PeerInfo(
                 id=3, address="10.0.0.9:29932", inbound=False, protocol=1, agent="/tael:0.1.0/",
                 connection_type="manual", connected=1_799_999_000, ping_s=0.25, bytes_sent=5,
+                is_encrypted=True, certificate="ab" * 32,
             ),
             PeerInfo(
                 id=4, address="[2001:db8::1]:5", inbound=True, protocol=1, agent="",
@@ -62,7 +64,8 @@ class FakeNetwork:
     def listening(self) -> Sequence[tuple[str, int]]:
         return [("127.0.0.1", 29932)]
 
-    def add(self, host: str, port: int) -> bool:
+    def add(self, host: str, port: int, pin: bytes | None = None) -> bool:
+        self.pins[host, port] = pin
         is_new = (host, port) not in self.added
         self.added.add((host, port))
         return is_new
@@ -72,7 +75,7 @@ class FakeNetwork:
         self.added.discard((host, port))
         return is_there
 
-    def dial_once(self, host: str, port: int) -> None:
+    def dial_once(self, host: str, port: int, pin: bytes | None = None) -> None:
         self.told.append(("dial", host, port))
 
     def disconnect(self, peer_id: int) -> bool:

@@ -45,23 +45,26 @@ def test_an_identity_that_cannot_be_used_is_kept_and_told(tmp_path: Path, damage
     assert path.read_bytes() == data
 
 
-@pytest.mark.parametrize("fault", ["absent", "empty", "bad entry", "open"])
+@pytest.mark.parametrize("fault", ["absent", "empty", "bad entry", "open", "key"])
 def test_a_members_file_that_cannot_be_used_is_told(tmp_path: Path, fault: str) -> None:
     members = tmp_path / "members.pem"
     text = certificate(tmp_path / "other")
     if fault == "bad entry":
         text += "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    if fault == "key":
+        text = (tmp_path / "other" / "peer.pem").read_text()
     if fault != "absent":
         members.write_text("" if fault == "empty" else text)
         members.chmod(0o666 if fault == "open" else 0o644)
-    line = complaint(
-        taeld(
-            "--network", "regtest", *NO_PORTS, "--datadir", str(tmp_path / "node"),
-            "--members", str(members),
-        )
+    outcome = taeld(
+        "--network", "regtest", *NO_PORTS, "--datadir", str(tmp_path / "node"),
+        "--members", str(members),
     )  # fmt: skip
+    line = complaint(outcome)
+    assert "JSON-RPC at" not in outcome.stderr
     assert str(members) in line
     assert ("entry 2" in line) == (fault == "bad entry")
+    assert ("private key" in line) == (fault == "key")
 
 
 def test_real_nodes_of_one_members_file_find_each_other(tmp_path: Path) -> None:
@@ -84,3 +87,43 @@ def test_real_node_refuses_a_peer_with_another_certificate_than_the_pinned(tmp_p
             wait_for(lambda: any("not the pinned" in line for line in b.log), "it is told")
             assert b.call("getconnectioncount") == 0
             assert not any("Traceback" in line for line in a.log + b.log)
+
+
+def test_both_sides_say_in_a_line_that_a_stranger_was_refused_by_members(tmp_path: Path) -> None:
+    members = tmp_path / "members.pem"
+    members.write_text(certificate(tmp_path / "other"))
+    members.chmod(0o644)
+    member = Daemon(tmp_path / "member", "--members", str(members))
+    with running(member):
+        own = member.call("getnetworkinfo")["certificate"]
+        assert any(
+            "lacks this node's own certificate" in line and own in line for line in member.log
+        )
+        stranger = Daemon(tmp_path / "stranger", "--connect", member.p2p)
+        with running(stranger):
+            theirs = stranger.call("getnetworkinfo")["certificate"]
+            wait_for(
+                lambda: any("members file lacks" in line for line in stranger.log), "it is told"
+            )
+            assert any(theirs in line for line in stranger.log if "members file lacks" in line)
+            stranger.call("addnode", f"127.0.0.1:{member.p2p_port}", "onetry")
+            told = [line for line in member.log if "refused a connection" in line]
+            assert len(told) == 1
+            assert "127.0.0.1: its certificate is not among the members" in told[0]
+
+
+def test_a_node_added_with_a_fingerprint_is_believed_with_that_certificate_alone(
+    tmp_path: Path,
+) -> None:
+    a, b = Daemon(tmp_path / "a"), Daemon(tmp_path / "b")
+    with running(a, b):
+        pin = a.call("getnetworkinfo")["certificate"]
+        b.call("addnode", f"{a.p2p}#{'ab' * 32}", "add")
+        wait_for(lambda: any("not the pinned" in line for line in b.log), "it is told")
+        b.call("addnode", a.p2p, "remove")
+        b.call("addnode", f"{a.p2p}#{pin}", "add")
+        (peer,) = wait_for(lambda: b.call("getpeerinfo"), "they are connected")
+        assert (peer["encrypted"], peer["certificate"]) == (True, pin)
+        (peer,) = wait_for(lambda: a.call("getpeerinfo"), "they are connected")
+        assert peer["encrypted"]
+        assert "certificate" not in peer  # who accepts a connection asks members alone

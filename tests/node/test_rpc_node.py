@@ -133,6 +133,8 @@ def test_peers_are_shown_as_clients_expect_them(tmp_path: Path) -> None:
         assert (first["pingtime"], first["bytessent"]) == ("0.25", 5)
         assert (second["network"], second["connection_type"]) == ("ipv6", "inbound")
         assert "pingtime" not in second
+        assert (first["encrypted"], first["certificate"]) == (True, "ab" * 32)
+        assert (second["encrypted"], second.get("certificate")) == (False, None)
         assert await bench.call("getconnectioncount") == 2
         info = await bench.call("getnetworkinfo")
         assert (info["connections"], info["connections_in"], info["connections_out"]) == (2, 1, 1)
@@ -163,6 +165,10 @@ def test_peers_are_added_removed_tried_and_disconnected(tmp_path: Path) -> None:
             ("dial", "2001:db8::2", 77), ("dial", "2001:db8::2", 29_932),
             ("dial", "node.example", 5), ("disconnect", 3), ("disconnect", 4), ("ping",),
         ]  # fmt: skip
+        assert await bench.call("addnode", f"10.1.1.2#{'AB' * 32}", "add") is None
+        assert network.pins["10.1.1.2", 29_932] == b"\xab" * 32
+        for text in ("10.1.1.3#", "10.1.1.3#xyz", f"#{'ab' * 32}", f"10.1.1.3##{'ab' * 32}"):
+            assert await bench.code("addnode", text, "add") == Code.PARAMETER
         for text in ("", "a b", "1.2.3.4:0", "1.2.3.4:65536", "[::1", "::1", "x:y", "h" * 300):
             assert await bench.code("addnode", text, "add") == Code.PARAMETER
         assert await bench.code("addnode", "10.1.1.1", "ad") == Code.PARAMETER

@@ -14,10 +14,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from p2p.listener import REFUSALS_BURST, Listener
 from p2p.ports import Endpoint
 from p2p.tls import Certificate, Tls, decode_identity, make_identity
 from tests.support.network import Network
 from tests.support.p2p_node import QUICK, ToyNode, make_network, until
+from tests.support.planners import Clock
 from tests.support.raw_peer import RawSocket, raw_peer
 
 
@@ -248,3 +250,15 @@ def test_what_a_member_signed_is_no_member(
             assert not outsider.peers()
 
     asyncio.run(scenario())
+
+
+def test_refused_strangers_are_told_once_and_do_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level("INFO", logger="p2p.listener"):
+        listener = Listener(asyncio.Protocol, None, 1.0, 1, Clock())
+        for number in range(10 * REFUSALS_BURST):
+            for _ in range(3):
+                listener.tell_refused(f"10.0.0.{number}", "it is not encrypted")
+    hosts = [record.getMessage() for record in caplog.records]
+    assert len(hosts) == len(set(hosts)) == REFUSALS_BURST

@@ -14,6 +14,8 @@ class MemoryWire:
     def __init__(self, local: Endpoint, remote: Endpoint) -> None:
         self.local = local
         self.remote = remote
+        self.is_encrypted = False
+        self.certificate = ""
         self.farewell = ""
         self.other: MemoryWire
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
