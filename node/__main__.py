@@ -32,7 +32,7 @@ from node.config import (
     settle,
 )
 from node.identity import show_certificate
-from node.options import run_options, where_options
+from node.options import data_options, run_options, where_options
 from node.system import System
 
 log = logging.getLogger("node")
@@ -71,8 +71,8 @@ The wallet is another program: `tael --help`.
 def main(context: click.Context, /, check: bool, certificate: bool, **given: Any) -> None:
     """Run a Tael node: it keeps the ledger, checks it, relays payments and answers JSON-RPC.
 
-    With no option it joins the network `main`. Stop it with Ctrl-C, or `stop` over JSON-RPC. With a
-    command it does that instead.
+    With no option it joins the network `main`; the first time it knows nobody there, so name a node by
+    --connect. Stop it with Ctrl-C, or `stop` over JSON-RPC. With a command it does that instead.
     """
     context.obj = given
     if context.invoked_subcommand is not None:
@@ -103,11 +103,14 @@ def backup_command(context: click.Context, /, destination: Path, **given: Any) -
 
 
 @main.command("restore")
-@where_options
+@data_options
 @click.argument("backup", type=click.Path(path_type=Path))
 @click.pass_context
 def restore_command(context: click.Context, /, backup: Path, **given: Any) -> None:
-    """Make an empty data directory from a backup, every byte of which is verified."""
+    """Make a data directory from a backup, every byte of which is verified.
+
+    In the directory there must be no blocks, undo and state; what else is there stays.
+    """
     settings = _prepare(context.obj | _given(given))
     with _told():
         run_restore(settings, backup, paced(time.monotonic))

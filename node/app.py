@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from typing import NamedTuple
 from consensus.block import genesis
 from consensus.errors import DecodeError, Refused, StorageError
 from consensus.hashes import LockHash
+from consensus.params import REGTEST
 from consensus.tx import BURN_LOCK
 from node.backup import Backups
 from node.blockfiles import RecordFiles
@@ -218,6 +220,12 @@ class Node:
         self._closers.append(_later(end))
         if self.network.local_address is not None:
             log.info("peers at %s", self.network.local_address)
+        is_alone = not settings.connect and not self.network.known_addresses
+        if is_alone and settings.config.outbound and settings.params.name != REGTEST.name:
+            log.info(
+                "no other node is known yet: start with --connect HOST:PORT of one, or call addnode; "
+                "of others it hears from there"
+            )
         if self.tls is not None:
             log.info("certificate %s", self.tls.certificate.fingerprint.hex())
 
@@ -349,7 +357,9 @@ async def _listen(option: str, endpoint: Endpoint | None, listening: Awaitable[N
     try:
         await listening
     except OSError as error:
-        reason = error.strerror or str(error)
+        # asyncio puts the address in the text too; names that are not found have negative numbers.
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else error.strerror or str(error)
         raise ConfigError(
             f"cannot listen at {endpoint}: {reason}; give another --{option}"
         ) from None

@@ -92,7 +92,10 @@ class Backups:
             sync(self._disk, partial.parent)
             self._disk.mkdir(partial, 0o700)
         except OSError as error:
-            raise BackupRefused(f"{partial} cannot be made: {error.strerror}") from None
+            raise BackupRefused(
+                f"{destination} cannot be made: {error.strerror}; name a directory in one that there "
+                "is, and that the node may write to"
+            ) from None
         self.progress = Progress(str(destination), "running")
         self._task = asyncio.create_task(self._run(destination, partial))
         self._task.add_done_callback(lambda _: self._tidy(partial))

@@ -11,21 +11,21 @@ from node.config import LOG_LEVELS, TLS_MODES
 
 Decorator = Callable[[Any], Any]
 
-_WHERE: Sequence[Decorator] = (
-    click.option(
-        "--network", metavar="main|test|regtest|FILE.toml", help="Which currency. [main]"
-    ),
+_DATA: Sequence[Decorator] = (
+    click.option("--network", metavar="main|test|regtest|FILE.toml", help="Which currency. [main]"),
     click.option("--datadir", metavar="DIR", help="Where data is kept. [~/.tael/NETWORK]"),
     click.option(
-        "--config", "config_file", metavar="FILE",
+        "--config",
+        "config_file",
+        metavar="FILE",
         help="TOML file with settings. [DIR/taeld.toml, if there is one]",
     ),
-    click.option(
-        "--rpc", metavar="HOST:PORT",
-        help="Where to answer JSON-RPC. [127.0.0.1; port 9931, test 19931, regtest 29931, "
-        "others 39931]",
-    ),
-)  # fmt: skip
+)
+_RPC = click.option(
+    "--rpc",
+    metavar="HOST:PORT",
+    help="Where to answer JSON-RPC. [127.0.0.1; port 9931, test 19931, regtest 29931, others 39931]",
+)
 _RUN: Sequence[Decorator] = (
     click.option(
         "--p2p", metavar="HOST:PORT",
@@ -35,11 +35,13 @@ _RUN: Sequence[Decorator] = (
     click.option(
         "--connect", multiple=True, metavar="HOST:PORT[#FINGERPRINT]",
         help="A node to stay connected to, perhaps only with the certificate of that "
-        "fingerprint. May be given again.",
+        "fingerprint. A new node needs one to begin with, and hears of others from it. May be "
+        "given again.",
     ),
     click.option(
         "--p2p-tls", type=click.Choice(TLS_MODES),
-        help="Encrypt between nodes: on, where both can; required, or not at all. [on]",
+        help="Encryption between nodes. on: with all that can, and plain with the others; required: "
+        "with all, or no connection; off: with none. [on]",
     ),
     click.option(
         "--members", metavar="FILE",
@@ -47,9 +49,13 @@ _RUN: Sequence[Decorator] = (
     ),
     click.option(
         "--certificate", is_flag=True,
-        help="Show this node's certificate and its fingerprint, and end.",
+        help="Show this node's certificate and its fingerprint, and end. Makes them (peer.pem) if "
+        "there are none yet.",
     ),
-    click.option("--outbound", type=int, metavar="N", help="Nodes to find beside those. [8]"),
+    click.option(
+        "--outbound", type=int, metavar="N",
+        help="Nodes to find and connect to beside those of --connect. [8]",
+    ),
     click.option("--listen/--no-listen", default=None, help="Accept other nodes. [yes]"),
     click.option("--mine-to", metavar="ADDRESS", help="Mine, and be paid here."),
     click.option(
@@ -99,11 +105,16 @@ _RUN: Sequence[Decorator] = (
 )  # fmt: skip
 
 
-def where_options(function: Any) -> Any:
-    """The options that say which node is meant."""
-    for option in reversed(_WHERE):
+def data_options(function: Any) -> Any:
+    """The options that say which data directory is meant."""
+    for option in reversed(_DATA):
         function = option(function)
     return function
+
+
+def where_options(function: Any) -> Any:
+    """The options that say which node is meant, and where it answers."""
+    return data_options(_RPC(function))
 
 
 def run_options(function: Any) -> Any:

@@ -151,7 +151,8 @@ def mine(node: Node, count: int, address: str, nodes: list[Node]) -> None:
     wait_for(lambda: same_pool(nodes), "every payment has reached every node")
     node.call("generatetoaddress", count, address)
     tip = wait_for(lambda: same_tip(nodes), "all nodes are on one tip")
-    print(f"{count} blocks mined by node {node.name}; all nodes are at block "
+    blocks = f"{count} block{'' if count == 1 else 's'}"
+    print(f"{blocks} mined by node {node.name}; all nodes are at block "
           f"{node.call('getblockcount')}, {tip[:16]}…", flush=True)  # fmt: skip
 
 

@@ -143,6 +143,15 @@ class Client:
             raise NodeError(
                 f"the node at {self._at.url} refused the password (is --datadir that of this node?)"
             )
+        if status == 429:
+            raise NodeError(
+                f"the node at {self._at.url} refused the password, after too many wrong ones (is "
+                "--datadir that of this node? else try again in a few seconds)"
+            )
+        if status == 503:
+            raise NodeError(
+                f"the node at {self._at.url} has too many calls (try again in a moment)"
+            )
         if status == 403:
             raise NodeError(f"the node at {self._at.url} forbids {method} to this user")
         if len(body) > ANSWER_BYTES_MAX:

@@ -148,8 +148,9 @@ def test_nothing_is_ever_written_over(tmp_path: Path, source: Path, backup: Path
             (source / "restore", "inside the data directory"),
             (source / "blocks" / "copy", "inside the data directory"),
         ):
-            with pytest.raises(BackupRefused, match=part):
+            with pytest.raises(BackupRefused, match=part) as refused:
                 backups.start(target)
+            assert (".partial" in str(refused.value)) == (part == "did not end")
         backups.start(tmp_path / "first")
         with pytest.raises(BackupRefused, match="is being made"):
             backups.start(tmp_path / "second")
@@ -333,6 +334,9 @@ def test_the_commands_copy_a_node_that_runs_and_bring_it_back(tmp_path: Path) ->
         assert "exists" in complaint(taeld(*here, "backup", target))
         daemon.call("generatetoaddress", 5, ALICE.address())
         assert daemon.call("getbackupinfo")["state"] == "done"
+    help_text = taeld("restore", "--help").stdout
+    assert "--datadir" in help_text
+    assert "--rpc" not in help_text
     back = taeld("restore", *where, str(tmp_path / "new"), target)
     assert back.returncode == 0, back.stderr
     assert "Restored block 30" in back.stdout

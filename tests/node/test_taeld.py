@@ -85,6 +85,24 @@ def test_a_value_that_makes_no_sense_is_one_line(
     assert part in complaint(taeld(*options, *arguments))
 
 
+@pytest.mark.parametrize("option", ["--rpc", "--p2p"])
+def test_a_port_that_is_taken_is_told_with_its_address_once(tmp_path: Path, option: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        options = ("--network", "regtest", *NO_PORTS, "--datadir", str(tmp_path), option, place)
+        line = complaint(taeld(*options))
+    assert line == f"taeld: cannot listen at {place}: Address already in use; give another {option}"
+
+
+def test_a_node_that_knows_nobody_says_once_how_to_find_somebody(tmp_path: Path) -> None:
+    hint = "no other node is known yet: start with --connect"
+    for options, count in (((), 1), (("--connect", "127.0.0.1:9"), 0), (("--outbound", "0"), 0)):
+        daemon = Daemon(tmp_path, *options, network="test")
+        with running(daemon):
+            assert sum(hint in line for line in daemon.log) == count
+            assert daemon.stop() == 0
+
+
 @pytest.mark.parametrize("place", ["file", "file/below", "n" * 300, "~nobody-at-all/x"])
 def test_a_data_directory_that_cannot_be_used_is_one_line(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_bytes(b"")
@@ -200,6 +218,10 @@ def test_a_disk_that_is_full_when_it_stops_shows_in_the_exit_code(tmp_path: Path
 
 def test_a_disk_without_room_for_the_cookie_is_told_with_a_remedy(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "node", "--network", "regtest", *NO_PORTS, "--datadir"]
+    # The certificate would need room before.
+    assert (
+        taeld("--certificate", "--network", "regtest", "--datadir", str(tmp_path)).returncode == 0
+    )
     line = complaint(
         subprocess.run(
             ["sh", "-c", 'ulimit -f 0 && exec "$@"', "sh", *command, str(tmp_path)],

@@ -102,6 +102,29 @@ def test_what_is_no_node_is_one_line(bob: Tael, answer: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("status", "part"),
+    [
+        ("429 Too Many Requests", "refused the password"),
+        ("503 Service Unavailable", "too many calls"),
+    ],
+)
+def test_a_node_that_has_no_time_is_told_from_what_is_no_node(
+    bob: Tael, status: str, part: str
+) -> None:
+    with answering(f"HTTP/1.1 {status}\r\nContent-Length: 4\r\n\r\nbusy".encode()) as url:
+        line = bob.fails("balance", "--rpc", url)
+    assert part in line
+    assert "is not a node" not in line
+
+
+def test_rows_of_a_table_end_where_their_text_does(alice: Tael) -> None:
+    for command in ("balance", "utxos", "history", "assets"):
+        lines = alice.run(command).splitlines()
+        assert lines
+        assert [line for line in lines if line != line.rstrip()] == []
+
+
+@pytest.mark.parametrize(
     "url", ["ftp://x:1", "http://", "127.0.0.1", "http://h:99999", "http://[::1"]
 )
 def test_wrong_rpc_address_is_one_line(bob: Tael, url: str) -> None:

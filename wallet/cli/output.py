@@ -51,7 +51,11 @@ class Output:
         for row in rows:
             # Labels, memos and names are other people's words: never text with markup in it.
             table.add_row(*[Text(printable(cell)) for cell in row])
-        self._console.print(table)
+        with self._console.capture() as printed:
+            self._console.print(table)
+        # The last column is filled up to its width, and whoever copies a row copies the blanks too.
+        for row_text in printed.get().splitlines():
+            click.echo(row_text.rstrip())
 
 
 def amount_data(units: int, decimals: int) -> dict[str, Any]:
