@@ -1,8 +1,8 @@
 """Addresses of other nodes: heard of, tried, discouraged.
 
-An attacker can name any number of addresses. So what one source can fill is bounded, what one group
-of addresses can fill is bounded, and a group is drawn before an address within it. Pure; the book is
-kept over a restart as bytes.
+An attacker can name any number of addresses. So what one source can fill is bounded, where an
+address comes to lie is a secret, and what lies there stays while it is good (`p2p.buckets`). Pure;
+the book is kept over a restart as bytes.
 
 Source: docs/p2p.md, "getaddr, addr" and "Connections".
 """
@@ -10,23 +10,34 @@ Source: docs/p2p.md, "getaddr, addr" and "Connections".
 from __future__ import annotations
 
 import enum
+import hashlib
 import ipaddress
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
 
 from consensus.codec import decode, decoder_of, encode
 from consensus.errors import DecodeError, Rule
+from p2p.buckets import (
+    NEW_BUCKETS,
+    NEW_BUCKETS_PER_SOURCE,
+    SECRET_BYTES,
+    SLOTS,
+    TRIED_BUCKETS,
+    Table,
+    new_slot,
+    tried_slot,
+)
 from p2p.messages import ADDRESSES_MAX, AddrEntry, Port
 from p2p.ports import Endpoint, RandomSource
 
-NEW_MAX = 4_096
-NEW_PER_SOURCE_MAX = 64
-NEW_PER_GROUP_MAX = 64
-TRIED_MAX = 1_024
-TRIED_PER_GROUP_MAX = 16
+NEW_MAX = NEW_BUCKETS * SLOTS
+NEW_PER_SOURCE_MAX = NEW_BUCKETS_PER_SOURCE * SLOTS
+TRIED_MAX = TRIED_BUCKETS * SLOTS
+TRIED_PER_GROUP_MAX = SLOTS
 DISCOURAGED_MAX = 10_000
 DISCOURAGE_S = 86_400
 SEEN_S_MAX = 30 * 86_400
@@ -34,11 +45,19 @@ SEEN_S_MAX = 30 * 86_400
 RETRY_FIRST_S = 60
 RETRY_LAST_S = 86_400
 FAILURES_MAX = 10
+FAILURES_STALE = 3
+"""An address that never answered gives way to another after so many."""
+CHALLENGES_MAX = 16
+DRAWS_MAX = 24
+"""Looking through the whole book would cost an attacker nothing and us much."""
+DRAWS_PER_ENTRY = 8
 ANCHORS_MAX = 8
 """Peers to which we were connected when the book was written."""
 SAMPLE_FRACTION = 4
 SAMPLE_MIN = 16
 """A small network would not find together if only a part of few addresses were told."""
+CACHED_MAX = 8_192
+"""Addresses whose scope and group are at hand: to work them out takes longer than all else here."""
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +70,7 @@ class Scope(enum.IntEnum):
     PUBLIC = 2
 
 
+@lru_cache(maxsize=CACHED_MAX)
 def scope_of(host: str) -> Scope | None:
     """None if `host` is no address that a node could have."""
     try:
@@ -66,6 +86,7 @@ def scope_of(host: str) -> Scope | None:
     return Scope.PRIVATE if address.is_private else None
 
 
+@lru_cache(maxsize=CACHED_MAX)
 def group_of(endpoint: Endpoint) -> str:
     """Addresses that one operator can easily have many of share a group."""
     scope = scope_of(endpoint.host)
@@ -104,35 +125,42 @@ class Entry(msgspec.Struct, array_like=True):
         wait = min(RETRY_FIRST_S << min(self.failures, 20), RETRY_LAST_S) if self.failures else 0
         return now - self.last_try >= wait
 
+    def is_stale(self, now: int) -> bool:
+        """Whether it gives way to another."""
+        limit = FAILURES_MAX if self.tried else FAILURES_STALE
+        return now - self.seen > SEEN_S_MAX or self.failures >= limit
+
 
 class _File(msgspec.Struct, array_like=True):
     version: int
     entries: list[Entry]
     discouraged: dict[str, int]
     anchors: Annotated[list[tuple[str, int]], msgspec.Meta(max_length=ANCHORS_MAX)]
+    secret: bytes = b""
+    """What the slots follow from; version 2 had none."""
 
 
 _FILE = decoder_of(_File)
-FILE_VERSION = 2
+FILE_VERSION = 3
+OLD_VERSION = 2
+"""Still read: it had no secret and no checksum."""
+_OLD_START = bytes((0x94, OLD_VERSION))
+"""An array of four, which begins with the version."""
+_CHECKSUM_BYTES = 32
 
 
-class _Groups:
-    """Endpoints by a key, to count and draw from."""
-
-    def __init__(self) -> None:
-        self.members: dict[str, dict[Endpoint, None]] = {}
-
-    def add(self, key: str, endpoint: Endpoint) -> None:
-        self.members.setdefault(key, {})[endpoint] = None
-
-    def remove(self, key: str, endpoint: Endpoint) -> None:
-        group = self.members[key]
-        del group[endpoint]
-        if not group:
-            del self.members[key]
-
-    def of(self, key: str) -> Collection[Endpoint]:
-        return self.members.get(key, {})
+def _read(data: bytes) -> _File:
+    """What `AddressBook.dump` wrote, now or in the version before. Raises: DecodeError."""
+    is_old = data.startswith(_OLD_START)
+    body = data if is_old else data[:-_CHECKSUM_BYTES]
+    if not is_old and hashlib.sha256(body).digest() != data[-_CHECKSUM_BYTES:]:
+        raise DecodeError(Rule.MALFORMED, "address book is damaged: checksum differs")
+    file: _File = decode(_FILE, body)
+    if file.version != (OLD_VERSION if is_old else FILE_VERSION):
+        raise DecodeError(Rule.MALFORMED, "address book of version", file.version)
+    if len(file.secret) != (0 if is_old else SECRET_BYTES):
+        raise DecodeError(Rule.MALFORMED, "address book", file.secret)
+    return file
 
 
 class AddressBook:
@@ -141,26 +169,31 @@ class AddressBook:
     def __init__(self, rng: RandomSource, data: bytes | None = None) -> None:
         """`data` is what `dump` made. Raises: DecodeError."""
         self._rng = rng
+        self._secret = rng.randbytes(SECRET_BYTES)
         self._entries: dict[Endpoint, Entry] = {}
-        self._new = _Groups()
-        self._tried = _Groups()
-        self._sources = _Groups()
+        self._new = Table()
+        self._tried = Table()
+        self._challenges: dict[Endpoint, Endpoint] = {}
+        """Tried addresses that have to answer once more, and what answered in their place."""
         self._discouraged: dict[str, int] = {}
-        self._counts = {False: 0, True: 0}
         self.anchors: list[Endpoint] = []
         """Peers that this node had connected to when it stopped; dialled first."""
         if data is not None:
-            file: _File = decode(_FILE, data)
-            if file.version != FILE_VERSION:
-                raise DecodeError(Rule.MALFORMED, "address book of version", file.version)
-            for entry in file.entries:
-                if len(entry.ip) not in (4, 16):
-                    raise DecodeError(Rule.MALFORMED, "address book", entry.ip)
-                if entry.failures < 0 or entry.endpoint in self._entries:
-                    raise DecodeError(Rule.MALFORMED, "address book", str(entry.endpoint))
-                self._insert(entry)
-            self._discouraged = file.discouraged
-            self.anchors = [Endpoint(host, port) for host, port in file.anchors]
+            self._fill(_read(data))
+
+    def _fill(self, file: _File) -> None:
+        self._secret = file.secret or self._secret
+        known: set[Endpoint] = set()
+        for entry in file.entries:
+            if len(entry.ip) not in (4, 16):
+                raise DecodeError(Rule.MALFORMED, "address book", entry.ip)
+            if entry.failures < 0 or entry.endpoint in known:
+                raise DecodeError(Rule.MALFORMED, "address book", str(entry.endpoint))
+            known.add(entry.endpoint)
+            if not self._insert(entry, 0) and entry.tried:  # of version 2, which had other slots
+                self._try_as(entry, False, 0)
+        self._discouraged = file.discouraged
+        self.anchors = [Endpoint(host, port) for host, port in file.anchors]
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -172,27 +205,38 @@ class AddressBook:
         """`connected`: peers to which this node itself connected, those with the longest stay
         first; the anchors of the next start."""
         anchors = [(host, port) for host, port in connected[:ANCHORS_MAX]]
-        return encode(_File(FILE_VERSION, list(self._entries.values()), self._discouraged, anchors))
+        entries = list(self._entries.values())
+        body = encode(_File(FILE_VERSION, entries, self._discouraged, anchors, self._secret))
+        return body + hashlib.sha256(body).digest()
 
-    def _table(self, tried: bool) -> _Groups:
-        return self._tried if tried else self._new
-
-    def _insert(self, entry: Entry) -> None:
+    def _place_of(self, entry: Entry) -> tuple[Table, int, str]:
+        """Table, slot and group of an entry, whether it lies there or not."""
         endpoint = entry.endpoint
-        self._entries[endpoint] = entry
-        self._counts[entry.tried] += 1
-        self._table(entry.tried).add(group_of(endpoint), endpoint)
-        if not entry.tried:
-            self._sources.add(entry.source, endpoint)
+        group = group_of(endpoint)
+        if entry.tried:
+            return self._tried, tried_slot(self._secret, group, endpoint), group
+        return self._new, new_slot(self._secret, entry.source, group, endpoint), group
+
+    def _insert(self, entry: Entry, now: int) -> bool:
+        """Put an entry into its slot; return whether that was free, or what lay there stale."""
+        table, slot, group = self._place_of(entry)
+        occupant = table.slots.get(slot)
+        if occupant is not None:
+            # Else whoever names enough addresses pushes out all others.
+            if not self._entries[occupant].is_stale(now):
+                return False
+            self.remove(occupant)
+        table.add(slot, group, entry.endpoint)
+        self._entries[entry.endpoint] = entry
+        return True
 
     def remove(self, endpoint: Endpoint) -> None:
         entry = self._entries.pop(endpoint, None)
         if entry is None:
             return
-        self._counts[entry.tried] -= 1
-        self._table(entry.tried).remove(group_of(endpoint), endpoint)
-        if not entry.tried:
-            self._sources.remove(entry.source, endpoint)
+        table, slot, group = self._place_of(entry)
+        table.remove(slot, group)
+        self._challenges.pop(endpoint, None)
 
     def add(self, endpoint: Endpoint, source: Endpoint, seen: int, now: int) -> bool:
         """Someone at `source` says that a node was seen at `endpoint`; return whether it is kept."""
@@ -207,25 +251,8 @@ class AddressBook:
         if known is not None:
             known.seen = max(known.seen, seen)
             return True
-        origin, group = group_of(source), group_of(endpoint)
-        self._make_room(self._sources.of(origin), NEW_PER_SOURCE_MAX)
-        self._make_room(self._new.of(group), NEW_PER_GROUP_MAX)
-        if self._counts[False] >= NEW_MAX:
-            self._make_room(self._new.of(self._draw_key(self._new.members)), 1)
         packed = ipaddress.ip_address(endpoint.host).packed
-        self._insert(Entry(packed, endpoint.port, origin, seen))
-        return True
-
-    def _make_room(self, members: Collection[Endpoint], size_max: int) -> None:
-        """Drop one of `members`, if there are so many, so that another can come."""
-        if len(members) >= size_max:
-            self.remove(self._draw(members))
-
-    def _draw(self, members: Collection[Endpoint]) -> Endpoint:
-        return tuple(members)[self._rng.randrange(len(members))]
-
-    def _draw_key(self, groups: Mapping[str, object]) -> str:
-        return tuple(groups)[self._rng.randrange(len(groups))]
+        return self._insert(Entry(packed, endpoint.port, group_of(source), seen), now)
 
     def on_dialled(self, endpoint: Endpoint, now: int) -> None:
         entry = self._entries.get(endpoint)
@@ -238,8 +265,19 @@ class AddressBook:
         if entry is None:
             return
         entry.failures += 1
-        if entry.failures >= FAILURES_MAX and not entry.tried:
+        rival = self._challenges.pop(endpoint, None)
+        challenger = None if rival is None else self._entries.get(rival)
+        if challenger is not None and not challenger.tried:
+            self._try_as(entry, False, now)
+            self._try_as(challenger, True, now)
+        elif entry.failures >= FAILURES_MAX and not entry.tried:
             self.remove(endpoint)
+
+    def _try_as(self, entry: Entry, tried: bool, now: int) -> bool:
+        """Move an entry to the other table; it is gone if there is no room."""
+        self.remove(entry.endpoint)
+        entry.tried = tried
+        return self._insert(entry, now)
 
     def on_success(self, endpoint: Endpoint, now: int) -> None:
         """A node of this network answered there."""
@@ -249,42 +287,51 @@ class AddressBook:
                 return  # a host name, which the operator gave
             packed = ipaddress.ip_address(endpoint.host).packed
             entry = Entry(packed, endpoint.port, group_of(endpoint), now)
-        else:
-            self.remove(endpoint)
-        group = group_of(endpoint)
-        if len(self._tried.of(group)) >= TRIED_PER_GROUP_MAX:
-            self._demote(self._tried.of(group))
-        elif self._counts[True] >= TRIED_MAX:
-            self._demote(self._tried.of(self._draw_key(self._tried.members)))
-        entry.tried = True
         entry.failures = 0
         entry.seen = entry.last_success = now
-        self._insert(entry)
+        if not self._try_as(entry, True, now):
+            self._challenge(entry)
+            self._try_as(entry, False, now)
 
-    def _demote(self, members: Collection[Endpoint]) -> None:
-        """Forget that the one of `members` was tried whose success is longest ago."""
-        endpoint = min(members, key=lambda member: self._entries[member].last_success)
-        entry = self._entries[endpoint]
-        self.remove(endpoint)
-        entry.tried = False
-        self._make_room(self._sources.of(entry.source), NEW_PER_SOURCE_MAX)
-        self._make_room(self._new.of(group_of(endpoint)), NEW_PER_GROUP_MAX)
-        self._insert(entry)
+    def _challenge(self, entry: Entry) -> None:
+        """Have what lies in the tried slot of `entry` answer once more, or give way to it."""
+        if len(self._challenges) < CHALLENGES_MAX:
+            _, slot, _ = self._place_of(entry)
+            self._challenges.setdefault(self._tried.slots[slot], entry.endpoint)
 
     def choose(
         self, now: int, groups: Collection[str], busy: Collection[Endpoint]
     ) -> Endpoint | None:
-        """An address to dial, outside `groups` and not among `busy`; None if there is none."""
-        tables = [self._tried, self._new]
-        if self._rng.random() < 0.5:
-            tables.reverse()
-        for table in tables:
-            keys = [key for key in table.members if key not in groups]
-            self._rng.shuffle(keys)
-            for key in keys:
-                able = [e for e in table.members[key] if e not in busy and self._is_able(e, now)]
-                if able:
-                    return self._draw(able)
+        """An address to dial, outside `groups` and not among `busy`; None if none was found."""
+        return self._draw(
+            (self._new, self._tried),
+            lambda group, found: group not in groups and found not in busy,
+            now,
+        )
+
+    def feeler(self, now: int, busy: Collection[Endpoint]) -> Endpoint | None:
+        """An address to try once, only to learn whether a node is there."""
+        for endpoint in tuple(self._challenges):
+            if endpoint not in busy and not self.is_discouraged(endpoint.host, now):
+                return endpoint
+            del self._challenges[endpoint]  # it is connected, so it is there; or not to be asked
+        return self._draw(
+            (self._new,),
+            lambda _, found: found not in busy and not self._entries[found].last_success,
+            now,
+        )
+
+    def _draw(
+        self, tables: Sequence[Table], is_wanted: Callable[[str, Endpoint], bool], now: int
+    ) -> Endpoint | None:
+        """An address that may be dialled, of any of `tables` that holds one."""
+        filled = [table for table in tables if len(table)]
+        if not filled:
+            return None
+        for _ in range(min(DRAWS_MAX, DRAWS_PER_ENTRY * len(self._entries))):
+            group, found = filled[self._rng.random() < 0.5 and len(filled) > 1].draw(self._rng)
+            if is_wanted(group, found) and self._is_able(found, now):
+                return found
         return None
 
     def _is_able(self, endpoint: Endpoint, now: int) -> bool:

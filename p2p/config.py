@@ -17,6 +17,9 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
     agent: bytes = b"/tael/"
     outbound_target: int = 8
     """Connections to open to peers from the address book."""
+    feeler_interval_s: float = 120.0
+    """On average: how often an address that was never reached is tried, beside the wanted
+    connections. Else the addresses to fall back on would be those that anybody once named."""
     inbound_max: int = 117
     per_address_max: int = 16
     """Accepted connections from one address."""

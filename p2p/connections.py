@@ -27,6 +27,9 @@ from p2p.tasks import TaskSet
 FRAMES_SLICE = 8
 """Messages of one peer that are worked on before others get their turn."""
 
+_BRIEF = frozenset({ConnectionType.INBOUND, ConnectionType.FEELER})
+"""Come and go without a line in the log."""
+
 log = logging.getLogger(__name__)
 
 
@@ -254,7 +257,8 @@ class Connections:
         self.ended_sent += peer.bytes_sent
         self.ended_received += peer.bytes_received
         farewell = link.wire.farewell
-        level = logging.INFO if link.ready_at is not None and not peer.is_inbound else logging.DEBUG
+        is_brief = link.ready_at is None or peer.kind in _BRIEF
+        level = logging.DEBUG if is_brief else logging.INFO
         log.log(level, "%s: ended, %s %s", peer, reason, f"({farewell})" if farewell else "")
         now = self._clock.monotonic()
         if not peer.is_inbound:

@@ -44,6 +44,10 @@ class Dialer:
         self._targets: dict[Endpoint, _Target] = {}
         self._automatic: dict[Endpoint, None] = {}
         """What was dialled from the address book and has not ended."""
+        self._feeler: Endpoint | None = None
+        """What is tried only to see whether a node is there."""
+        self._feeler_at: float | None = None
+        """When to try the next; None before the first look at the clock."""
         self._own: RecentSet[Endpoint] = RecentSet(OWN_MAX)
         """Addresses that turned out to be ours."""
         # Who fills the book with its own addresses does not choose our peers after a restart.
@@ -78,15 +82,31 @@ class Dialer:
             if not target.is_busy and monotonic >= target.next_at:
                 target.is_busy = True
                 dials.append(Dial(endpoint, ConnectionType.MANUAL))
+        busy = {*self._automatic, *self._targets, *self._own, *connected}
+        chosen = None
         if len(self._automatic) < self._config.outbound_target:
             groups = {group_of(endpoint) for endpoint in self._automatic}
-            busy = {*self._automatic, *self._targets, *self._own, *connected}
             chosen = self._anchor(groups, busy, now) or self._book.choose(now, groups, busy)
-            if chosen is not None:
-                self._automatic[chosen] = None
-                dials.append(Dial(chosen, ConnectionType.OUTBOUND))
-                self._book.on_dialled(chosen, now)
+        if chosen is not None:
+            self._automatic[chosen] = None
+            dials.append(Dial(chosen, ConnectionType.OUTBOUND))
+            self._book.on_dialled(chosen, now)
+        elif self._is_time_to_feel(monotonic):
+            self._feeler = self._book.feeler(now, busy)
+            if self._feeler is not None:
+                dials.append(Dial(self._feeler, ConnectionType.FEELER))
+                self._book.on_dialled(self._feeler, now)
         return dials
+
+    def _is_time_to_feel(self, monotonic: float) -> bool:
+        if self._config.outbound_target == 0 or self._feeler is not None:
+            return False
+        is_due = self._feeler_at is not None and monotonic >= self._feeler_at
+        if is_due or self._feeler_at is None:
+            # By chance: whoever watches cannot tell when to be there.
+            wait = self._rng.uniform(0.5, 1.5) * self._config.feeler_interval_s
+            self._feeler_at = monotonic + wait
+        return is_due
 
     def _anchor(
         self, groups: Collection[str], busy: Collection[Endpoint], now: int
@@ -110,6 +130,8 @@ class Dialer:
         """A dial or its connection is over; `lasted_s` is None if it never became ready."""
         if kind is ConnectionType.OUTBOUND:
             self._automatic.pop(endpoint, None)
+        elif kind is ConnectionType.FEELER:
+            self._feeler = None
         if lasted_s is None:
             self._book.on_failed(endpoint, now)
         target = self._targets.get(endpoint)

@@ -257,7 +257,7 @@ class Hub:
         self._blame(link, Fault.MALFORMED, str(error))
 
     def on_ended(self, link: Link) -> None:
-        if link.ready_at is not None:
+        if link.ready_at is not None and link.peer.kind is not ConnectionType.FEELER:
             self._apply(self._router.on_gone(link.peer))
 
     async def on_frame(self, link: Link, frame: bytes) -> None:
@@ -283,9 +283,12 @@ class Hub:
         link.ready_at = self._clock.monotonic()
         if not peer.is_inbound:
             self._connections.dialer.on_ready(peer.endpoint, self._clock.now())
-        level = logging.DEBUG if peer.is_inbound else logging.INFO
+        is_brief = peer.is_inbound or peer.kind is ConnectionType.FEELER
+        level = logging.DEBUG if is_brief else logging.INFO
         agent = hello.agent.decode("ascii")
         log.log(level, "%s: ready, %s, height %d", peer, agent, hello.height)
+        if peer.kind is ConnectionType.FEELER:
+            return [Close(peer.id, Reason.FEELER)]
         return self._router.on_ready(peer, hello)
 
     # Tasks

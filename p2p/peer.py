@@ -25,6 +25,8 @@ class ConnectionType(enum.StrEnum):
 
     OUTBOUND = "outbound-full-relay"
     INBOUND = "inbound"
+    FEELER = "feeler"
+    """Ends when the other side said hello: then the address is known to be good."""
     MANUAL = "manual"
     """The operator named the peer."""
 
@@ -42,6 +44,8 @@ class Reason(enum.StrEnum):
     STALLED = "stalled"
     SLOW = "slow"
     REQUESTED = "requested"
+    FEELER = "feeler"
+    """That a node is there was all that was to be learned."""
     CLOSING = "closing"
     INTERNAL = "internal"
     LOST = "lost"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,11 +12,12 @@ import msgspec
 import pytest
 
 from consensus.params import REGTEST
+from p2p.addrbook import AddressBook
 from p2p.peer import ConnectionType
 from p2p.ports import Endpoint
 from tests.support.chain import ALICE, BOB, FEE, coins_made
 from tests.support.network import Network
-from tests.support.p2p_node import QUICK, MemoryStore, ToyNode, make_network, until
+from tests.support.p2p_node import QUICK, MemoryStore, ToyNode, WallClock, make_network, until
 
 
 @asynccontextmanager
@@ -204,6 +206,33 @@ def test_known_addresses_outlive_a_restart() -> None:
             async with running(after):
                 await until(lambda: connected(after))
                 assert after.peers()[0].kind is ConnectionType.OUTBOUND
+
+    asyncio.run(scenario())
+
+
+def test_an_address_is_felt_for_and_let_go() -> None:
+    async def scenario() -> None:
+        nodes, store = [ToyNode() for _ in range(3)], MemoryStore()
+        others = [make_network(node) for node in nodes[:2]]
+        config = msgspec.structs.replace(QUICK, outbound_target=1, feeler_interval_s=0.2)
+        async with running(*others):
+            clock = WallClock()
+            book = AddressBook(random.Random(1))
+            for network in others:
+                place = address_of(network)
+                book.add(place, place, clock.now(), clock.now())
+            store.data = book.dump()
+            feeling = make_network(nodes[2], config, store)
+            async with running(feeling):
+                # Both were written to; only one was to stay.
+                await until(lambda: all(network.totals().bytes_sent > 0 for network in others))
+                await until(lambda: len(feeling.peers()) == 1)
+                await until(lambda: sum(len(network.peers()) for network in others) == 1)
+                assert feeling.peers()[0].kind is ConnectionType.OUTBOUND
+                ours = address_of(feeling)
+        found = AddressBook(random.Random(1), store.data)
+        assert all(address_of(network) in found for network in others)
+        assert found.feeler(clock.now() + 100, {ours}) is None
 
     asyncio.run(scenario())
 
