@@ -96,6 +96,11 @@ REGTEST = msgspec.structs.replace(
 NETWORKS: Mapping[str, Params] = {"main": MAIN, "test": TEST, "regtest": REGTEST}
 
 
+LEAST_WORK: Mapping[str, int] = {"main": 0, "test": 0, "regtest": 0}
+"""Work that the chain of each network is known to have had when this was released. Beside `Params`,
+as it is no rule: what it says may change, and the chain id may not."""
+
+
 class ParamsError(ValueError):
     """A network description that makes no sense; the text says which entry and why."""
 

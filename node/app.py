@@ -153,7 +153,7 @@ class Node:
         )
         self.ledger = Ledger(
             genesis(params), params, self.store, self.verifier, policy, self.machine.clock.time,
-            self.bus,
+            self.bus, settings.least_work,
         )  # fmt: skip
         await self._start_chain()
         await self._start_network()

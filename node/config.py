@@ -13,7 +13,7 @@ import msgspec
 
 from consensus.address import AddressError, decode_address
 from consensus.hashes import LockHash
-from consensus.params import NETWORKS, Params, ParamsError, params_from_mapping
+from consensus.params import LEAST_WORK, NETWORKS, Params, ParamsError, params_from_mapping
 from p2p.ports import Endpoint
 from p2p.tls import TlsError, parse_fingerprint
 
@@ -31,6 +31,9 @@ PORT_MAX = 65_535
 _ENDPOINT = re.compile(
     r"(\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[A-Za-z0-9._-]+))(:(?P<port>[0-9]{1,5}))?"
 )
+
+
+_WORK = re.compile(r"(0x)?0*(?P<digits>[0-9A-Fa-f]{0,64})")
 
 
 class ConfigError(ValueError):
@@ -57,6 +60,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     rpc_host: tuple[str, ...] = ()
     mempool_mb: int = 300
     min_fee_rate: int = 1_000
+    least_work: str = ""
     index: bool = True
     verify_processes: int = -1
     log_level: str = "info"
@@ -89,6 +93,8 @@ class Settings(msgspec.Struct, frozen=True):
     pins: Mapping[Endpoint, bytes] = {}
     """Fingerprints of the certificates that some of `connect` must show."""
     members: Path | None = None
+    least_work: int = 0
+    """What a chain of peers must have before its headers are kept."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -194,6 +200,17 @@ def _pinned(text: str, default_port: int) -> tuple[Endpoint, bytes | None]:
         raise ConfigError(f"connect {text[:120]!r}: {error}") from None
 
 
+def _work(text: str) -> int:
+    """Hexadecimal, as `chainwork` of getblockchaininfo. Raises: ConfigError."""
+    match = _WORK.fullmatch(text)
+    if match is None or text in ("0x", ""):
+        raise ConfigError(
+            f"least-work {text[:80]!r} is not a hexadecimal number of at most 64 digits; "
+            "getblockchaininfo shows that of a chain as chainwork"
+        )
+    return int(match["digits"] or "0", 16)
+
+
 def settle(config: Config) -> Settings:
     """Look everything up that a configuration names. Raises: ConfigError."""
     params = load_params(config.network)
@@ -221,4 +238,5 @@ def settle(config: Config) -> Settings:
         pins=pins,
         members=_path("members", config.members) if config.members else None,
         mine_to=mine_to,
+        least_work=_work(config.least_work) if config.least_work else LEAST_WORK.get(name, 0),
     )

@@ -84,10 +84,12 @@ class Ledger:
 
     def __init__(
         self, genesis: Block, params: Params, store: Store, verifier: Verifier, policy: Policy,
-        clock: Callable[[], float], bus: EventBus,
+        clock: Callable[[], float], bus: EventBus, least_work: int = 0,
     ) -> None:  # fmt: skip
         """`clock` gives seconds since 1970."""
         self.params = params
+        self.least_work = least_work
+        """What a chain of peers must have; with less the node is still catching up."""
         self.bus = bus
         self._store = store
         self._clock = clock
@@ -123,7 +125,9 @@ class Ledger:
 
     @property
     def is_syncing(self) -> bool:
-        """Whether the node is still catching up with headers that it knows."""
+        """Whether the node is still catching up, with headers that it knows or with any."""
+        if self.tip.work < self.least_work:
+            return True
         behind = self.tree.best_header.work > self.tip.work
         return behind and self.tip.header.time < self._clock() - SYNCING_AGE_S
 

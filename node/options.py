@@ -84,6 +84,11 @@ _RUN: Sequence[Decorator] = (
         help="Least fee that is relayed, base units per 1000 of cost. [1000]",
     ),
     click.option(
+        "--least-work", metavar="HEX",
+        help="Work that a chain of peers must have, as chainwork of getblockchaininfo tells "
+        "it. [what is known of the network]",
+    ),
+    click.option(
         "--index/--no-index", default=None,
         help="Keep what address and transaction queries need. [yes]",
     ),

@@ -49,6 +49,10 @@ class NodePort(Protocol):
     def params(self) -> Params: ...
 
     @property
+    def least_work(self) -> int:
+        """What a chain of peers must have before its headers are kept."""
+
+    @property
     def chain_id(self) -> BlockHash: ...
 
     @property

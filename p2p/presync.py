@@ -29,7 +29,9 @@ CHECKPOINTS_MAX = 50_000
 def least_work(node: NodePort) -> int:
     """What a chain has to show before its headers are stored."""
     work = node.tip.work
-    return work - min(work // 2, MARGIN_BLOCKS * work_of(node.tip.header.bits))
+    near = work - min(work // 2, MARGIN_BLOCKS * work_of(node.tip.header.bits))
+    # A node that has no blocks yet would else take any chain for the real one.
+    return max(near, node.least_work)
 
 
 def shows_enough(node: NodePort, headers: Sequence[Header]) -> bool:

@@ -98,6 +98,7 @@ rpc-user = ["a:b$00"]
 rpc-host = ["x"]
 mempool-mb = 5
 min-fee-rate = 0
+least-work = "0x00ff"
 index = false
 verify-processes = -1
 log-level = "debug"

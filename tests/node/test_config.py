@@ -102,6 +102,20 @@ def test_a_value_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
+    [("", 0), ("0", 0), ("0x1f", 31), ("00" * 31 + "FF", 255), ("f" * 64, 2**256 - 1)],
+)
+def test_the_least_work_is_a_number_as_getblockchaininfo_tells_it(text: str, wanted: int) -> None:
+    assert settle(merge({"least-work": text}, {})).least_work == wanted
+
+
+@pytest.mark.parametrize("text", ["0x", "-1", "1" * 65, "many", "1 0"])
+def test_a_least_work_that_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="least-work"):
+        settle(merge({"least-work": text}, {}))
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
     [
         ("localhost", Endpoint("localhost", 99)),
         ("127.0.0.1", Endpoint("127.0.0.1", 99)),

@@ -223,3 +223,19 @@ def test_who_sends_easy_headers_slowly_does_not_keep_us_from_others() -> None:
         asked += talk.sync.on_tick(now)
         talk.sync.on_headers(1, [next(made).raw for _ in range(HEADERS_MAX)], now)
     assert [peer for peer, _ in sent(GetHeaders, asked)] == [2]
+
+
+def test_a_node_without_blocks_takes_the_chain_that_has_the_work_it_was_told_to_expect() -> None:
+    """However long another is."""
+    node = ToyNode(PARAMS, lambda: NOW)
+    node.least_work = node_on(strong()).tip.work
+    made = spam()
+    talk = Talk(node)
+    easy = [next(made) for _ in range(HEADERS_MAX + 10)]
+    talk.answer_from(easy)
+    assert not talk.faults
+    assert len(node.tree) == 1
+    talk = Talk(node)
+    talk.answer_from(list(strong()))
+    assert node.tree.best_header.hash == strong()[-1].hash
+    assert not talk.faults

@@ -51,6 +51,7 @@ class ToyNode:
         self.accepted: list[BlockHash] = []
         self.rebuilt: list[BlockHash] = []
         """Blocks that were put together from the mempool."""
+        self.least_work = 0
         self.served_bytes = 0
         """If set, blocks are served as so many zero bytes: large ones take long to make."""
         self._coins: dict[OutPoint, Coin] = {}
