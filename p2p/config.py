@@ -38,6 +38,9 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
     redial_first_s: float = 1.0
     redial_last_s: float = 60.0
     headers_timeout_s: float = 20.0
+    presync_answers_max: int = 100_000
+    """Answers with headers of which something is kept while their chains show work, of all peers
+    together: some 7 MB. Beyond it only the chain with the most work for each may go on."""
     block_timeout_s: float = 10.0
     compact_timeout_s: float = 1.0
     """How long a peer may take for what is missing of a compact block."""

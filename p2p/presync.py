@@ -79,10 +79,21 @@ class Presync:
         self.start = start
         self.end: BlockHash = start.hash
         """The last header that was read in this pass."""
-        self._work = start.work
+        self.work = start.work
+        """That of the chain up to `end`, in the first pass."""
         self._checkpoints: list[BlockHash] = []
         self._stored = 0
-        self._is_enough = False
+        self.is_enough = False
+        """The second pass has begun: nothing more is kept."""
+
+    def __len__(self) -> int:
+        """Answers of which a hash is kept."""
+        return len(self._checkpoints)
+
+    @property
+    def worth(self) -> int:
+        """Work that was shown, for each answer."""
+        return (self.work - self.start.work) // max(1, len(self._checkpoints))
 
     def take(self, headers: Sequence[Header], wanted: int, is_full: bool) -> Step:
         """An answer came, whose headers follow one another; `wanted` is the work to be shown.
@@ -91,13 +102,13 @@ class Presync:
         """
         if not headers or headers[0].previous != self.end:
             return Step.DIFFERENT
-        if self._is_enough:
+        if self.is_enough:
             return self._compare(headers)
-        self._work = _proven(self._work, headers)
+        self.work = _proven(self.work, headers)
         self._checkpoints.append(headers[-1].hash)
         self.end = headers[-1].hash
-        if self._work >= wanted:
-            self._is_enough = True
+        if self.work >= wanted:
+            self.is_enough = True
             self.end = self.start.hash
             return Step.ASK
         if is_full and len(self._checkpoints) < CHECKPOINTS_MAX:

@@ -28,6 +28,8 @@ STALLS_MAX = 2
 TURN_S = 60.0
 """How long one peer is the only one asked for headers. Else one that sends easy ones, an answer at the
 last moment each time, would keep us from all others for days."""
+CHANGES_MAX = 2
+"""How often the chain that a peer shows may become another while it does: it may reorganise."""
 TURN_LONGER_S = 10.0
 """Who brings headers that are stored stays the only one if the next come within this time."""
 
@@ -56,6 +58,10 @@ class PeerChain:
         """Its chain goes on with a header that is too new by our clock, which may be the wrong one."""
         self.presync: Presync | None = None
         """Its chain, while that has still to show enough work."""
+        self.changes = 0
+        """How often that became another chain meanwhile."""
+        self.owed = 0
+        """Work that it showed before it did. Who reorganises has more afterwards."""
 
     def has(self, node: HeaderNode) -> bool:
         """Whether the peer is known to have `node`."""
@@ -208,8 +214,10 @@ class HeaderSync:
     ) -> list[Action]:  # fmt: skip
         """`count`: how many headers the answer had, with those before `headers` that are known."""
         is_full = max(count, len(headers)) == HEADERS_MAX
-        match presync.take(headers, least_work(self._node), is_full):
+        match presync.take(headers, max(least_work(self._node), chain.owed), is_full):
             case Step.ASK:
+                if self._is_too_much(chain.peer, presync):
+                    return self._finish(chain, now)
                 if self._syncing is None:
                     self._syncing = chain.peer
                 return [self._ask(chain, presync.start, now, presync.end)]
@@ -217,13 +225,38 @@ class HeaderSync:
                 return [AddHeaders(chain.peer, tuple(headers), True)]
             case Step.LAST:
                 chain.presync = None
+                chain.changes = chain.owed = 0
                 chain.best = None  # it left the chain on which we met it
                 return [AddHeaders(chain.peer, tuple(headers), True)]
             case Step.GIVE_UP:
-                return self._finish(chain, now)
+                has_less = presync.work < chain.owed
+                return self._different(chain) * has_less + self._finish(chain, now)
             case Step.DIFFERENT:
-                blame: list[Action] = [Blame(chain.peer, Fault.UNCONNECTING, "another chain")]
-                return blame + self._finish(chain, now)
+                return self._on_change(chain, presync, headers, now)
+
+    def _different(self, chain: PeerChain) -> list[Action]:
+        return [Blame(chain.peer, Fault.UNCONNECTING, "another chain")]
+
+    def _on_change(
+        self, chain: PeerChain, presync: Presync, headers: Sequence[Header], now: float
+    ) -> list[Action]:
+        """The chain is another than it was: read it anew, from what came now."""
+        chain.presync = None
+        chain.changes += 1
+        chain.owed = max(chain.owed, presync.work)
+        if chain.changes > CHANGES_MAX:
+            return self._different(chain) + self._finish(chain, now)
+        return self._add(chain, [header.raw for header in headers], True, now)
+
+    def _is_too_much(self, peer: int, presync: Presync) -> bool:
+        """Whether all chains that show work take too much memory, and another is worth more."""
+        showing = {
+            other.peer: other.presync for other in self.chains.values() if other.presync is not None
+        }
+        if sum(map(len, showing.values())) <= self._config.presync_answers_max:
+            return False
+        rivals = [(each.worth, -other) for other, each in showing.items() if not each.is_enough]
+        return not presync.is_enough and (presync.worth, -peer) < max(rivals)
 
     def on_headers_added(
         self, peer: int, headers: Sequence[Header], is_answer: bool, violation: Violation | None,
@@ -286,6 +319,7 @@ class HeaderSync:
     def _finish(self, chain: PeerChain, now: float) -> list[Action]:
         """The peer has no more headers for us, whatever it claimed."""
         chain.presync = None
+        chain.owed = 0
         chain.claimed = chain.best.work if chain.best else 0
         chain.tip_hash = None
         if self._syncing == chain.peer:

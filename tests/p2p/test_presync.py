@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from functools import cache
 
 import msgspec
+import pytest
 
 from consensus.block import Header, make_header
+from consensus.errors import Violation
 from consensus.hashes import BlockHash
 from consensus.header_tree import HeaderTree, earliest_time, expected_bits
 from consensus.params import REGTEST
@@ -18,7 +20,7 @@ from p2p.actions import Action, AddHeaders, Blame, Send
 from p2p.config import NetworkConfig
 from p2p.messages import HEADERS_MAX, GetHeaders
 from p2p.peer import Fault
-from p2p.sync import HeaderSync
+from p2p.sync import CHANGES_MAX, TURN_S, HeaderSync
 from tests.support.p2p_node import ToyNode
 from tests.support.planning import hello_at, only, sent
 
@@ -80,26 +82,30 @@ def node_on(headers: tuple[Header, ...]) -> ToyNode:
     return node
 
 
-def spam() -> Iterator[Header]:
+def spam(salt: int = 7) -> Iterator[Header]:
     """Headers off genesis that are as easy to make as can be."""
     tree = ToyNode(PARAMS).tree
     previous, time = tree.genesis.hash, tree.genesis.header.time
     while True:
         time += EASY_S
-        header = solved(previous, time, PARAMS.pow_limit_bits, 7)
+        header = solved(previous, time, PARAMS.pow_limit_bits, salt)
         previous = header.hash
         yield header
 
 
 class Talk:
-    """One peer that answers every getheaders with what `serve` has for its locator."""
+    """One peer that answers every getheaders with what a chain has for its locator."""
 
-    def __init__(self, node: ToyNode) -> None:
+    def __init__(
+        self, node: ToyNode, sync: HeaderSync | None = None, peer: int = 1, now: float = 0.0
+    ) -> None:
         self.node = node
-        self.sync = HeaderSync(node, NetworkConfig())
+        self.sync = sync or HeaderSync(node, NetworkConfig())
+        self.peer = peer
+        self.now = now + 1.0
         hello = hello_at(node.tip, node.chain_id, node.tip.work * 1_000)
         self.actions = self.sync.on_ready(
-            1, False, msgspec.structs.replace(hello, tip=bytes(32)), 0
+            peer, False, msgspec.structs.replace(hello, tip=bytes(32)), now
         )
         self.faults: list[Fault] = []
 
@@ -108,7 +114,8 @@ class Talk:
         return found[0] if found else None
 
     def answer(self, headers: list[Header]) -> None:
-        actions = self.sync.on_headers(1, [header.raw for header in headers], 1.0)
+        raws = [header.raw for header in headers]
+        actions = self.sync.on_headers(self.peer, raws, self.now)
         self.actions = list(self._done(actions))
 
     def _done(self, actions: list[Action]) -> Iterator[Action]:
@@ -116,22 +123,33 @@ class Talk:
             if isinstance(action, Blame):
                 self.faults.append(action.fault)
             elif isinstance(action, AddHeaders):
-                self.node.add_headers(action.headers)
-                yield from self.sync.on_headers_added(1, action.headers, True, None, 1.0)
+                violation: Violation | None = None
+                try:
+                    self.node.add_headers(action.headers)
+                except Violation as error:
+                    violation = error
+                yield from self._done(
+                    self.sync.on_headers_added(self.peer, action.headers, True, violation, self.now)
+                )
             else:
                 assert isinstance(action, Send)
                 yield action
 
     def answer_from(self, chain: list[Header], limit: int = 100) -> None:
         """Answer as an honest peer with `chain` does, until it is asked no more."""
-        heights = {header.hash: height for height, header in enumerate(chain, 1)}
         for _ in range(limit):
-            message = self.asked()
-            if message is None:
+            if self.asked() is None:
                 return
-            start = next((heights[known] for known in message.locator if known in heights), 0)
-            self.answer(chain[start : start + HEADERS_MAX])
+            self.answer_once(chain)
         raise AssertionError("asked without end")
+
+    def answer_once(self, chain: list[Header]) -> None:
+        """Answer one question as an honest peer with `chain` does."""
+        message = self.asked()
+        assert message is not None
+        heights = {header.hash: height for height, header in enumerate(chain, 1)}
+        start = next((heights[known] for known in message.locator if known in heights), 0)
+        self.answer(chain[start : start + HEADERS_MAX])
 
 
 def test_a_flood_of_easy_headers_off_genesis_stores_nothing() -> None:
@@ -172,8 +190,58 @@ def test_who_shows_one_chain_and_brings_another_stores_nothing() -> None:
     talk.answer(shown[:HEADERS_MAX])
     talk.answer(shown[HEADERS_MAX:])
     talk.answer([next(made) for _ in range(HEADERS_MAX)])
+    assert len(node.tree) == before
+    talk.answer([next(made)])
     assert talk.faults == [Fault.UNCONNECTING]
     assert len(node.tree) == before
+    assert talk.asked() is None
+
+
+def test_who_shows_less_after_a_change_than_before_is_to_blame() -> None:
+    node = node_on(strong())
+    talk = Talk(node)
+    for chain in (reorganised(220), longer()):  # of which the second has less work
+        assert not talk.faults
+        talk.answer(list(chain[:HEADERS_MAX]))
+        talk.answer(list(chain[HEADERS_MAX:]))
+    assert talk.faults == [Fault.UNCONNECTING]
+    assert talk.asked() is None
+    assert len(node.tree) == len(strong()) + 1
+
+
+def test_who_shows_another_chain_each_time_is_to_blame() -> None:
+    node = node_on(strong())
+    talk = Talk(node)
+    for salt in range(CHANGES_MAX + 2):
+        assert not talk.faults
+        made = spam(salt)
+        talk.answer([next(made) for _ in range(HEADERS_MAX)])
+    assert talk.faults == [Fault.UNCONNECTING]
+    assert talk.asked() is None
+    assert len(node.tree) == len(strong()) + 1
+
+
+def test_all_peers_together_have_little_kept_of_what_they_show() -> None:
+    config = NetworkConfig(presync_answers_max=6)
+    node, made = node_on(strong()), spam()
+    batches = [[next(made) for _ in range(HEADERS_MAX)] for _ in range(5)]
+    sync = HeaderSync(node, config)
+    talks = []
+    for peer in range(1, 6):
+        talks.append(Talk(node, sync, peer, peer * 2 * TURN_S))
+        talks[-1].answer(batches[0])
+    for batch in batches[1:]:
+        for talk in talks:
+            if talk.asked():
+                talk.answer(batch)
+    showing = [chain.presync for chain in sync.chains.values() if chain.presync is not None]
+    assert sum(map(len, showing)) <= config.presync_answers_max + 1
+    assert [peer for peer, chain in sync.chains.items() if chain.presync is not None] == [1]
+    assert not any(talk.faults for talk in talks)
+    # Whose answers hold more work goes on all the same.
+    talk = Talk(node, sync, 7, 20 * TURN_S)
+    talk.answer_from(list(longer()))
+    assert node.tree.best_header.hash == longer()[-1].hash
 
 
 def test_an_announced_header_of_little_work_is_asked_about_and_not_stored() -> None:
@@ -239,3 +307,26 @@ def test_a_node_without_blocks_takes_the_chain_that_has_the_work_it_was_told_to_
     talk.answer_from(list(strong()))
     assert node.tree.best_header.hash == strong()[-1].hash
     assert not talk.faults
+
+
+@cache
+def reorganised(depth: int) -> tuple[Header, ...]:
+    """`longer`, whose last `depth` blocks gave way to others with more work."""
+    node, kept = ToyNode(PARAMS, lambda: NOW), longer()[:-depth]
+    node.add_headers(kept)
+    extended(node.tree, min(depth, 150) + 1, 5, 10)
+    return tuple(chain_of(node.tree))
+
+
+@pytest.mark.parametrize("depth", [20, 160, 220])
+@pytest.mark.parametrize("answers", [1, 2, 3])
+def test_who_reorganises_between_the_passes_is_not_to_blame(depth: int, answers: int) -> None:
+    """In the first pass, between both, in the second; after the first answer's end and before it."""
+    node = node_on(strong())
+    talk = Talk(node)
+    for _ in range(answers):
+        talk.answer_once(list(longer()))
+    after = list(reorganised(depth))
+    talk.answer_from(after)
+    assert not talk.faults
+    assert node.tree.best_header.hash == after[-1].hash
