@@ -233,7 +233,7 @@ MESSAGES: Mapping[int, Kind] = {
     2: _kind("pong", Pong, 11, 60, 60, 660),
     3: _kind("getaddr", GetAddr, 2, 2, 2, 4),
     4: _kind("addr", Addr, 13_505, 2, 2, 27_010),
-    5: _kind("getheaders", GetHeaders, 2_215, 3_000, 300, 3_000_000),
+    5: _kind("getheaders", GetHeaders, 2_215, 6_000, 600, 8_000_000),
     6: _kind("headers", Headers, 164_005, 6_000, 600, 600_000_000),
     7: _kind("inv", Inv, 34_005, 6_000, 600, 60_000_000),
     8: _kind("gettxs", GetTxs, 34_005, 6_000, 600, 60_000_000),
