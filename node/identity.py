@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import stat
 from pathlib import Path
 
@@ -86,11 +87,25 @@ def load_tls(settings: Settings, directory: DataDirectory, now: int) -> Tls | No
         raise ConfigError(f"p2p-tls: {error}") from None
 
 
+def check_members_owner(path: Path, found: os.stat_result, uid: int) -> None:
+    """Whether only the user with number `uid`, who runs the node, and root may write it.
+
+    Raises: ConfigError.
+    """
+    if stat.S_IMODE(found.st_mode) & 0o022:
+        raise ConfigError(f"members: others may write {path}; chmod go-w {path}")
+    if found.st_uid not in (0, uid):
+        raise ConfigError(
+            f"members: {path} belongs to another user (number {found.st_uid}), who may write "
+            "it; have it belong to whoever runs the node, or to root"
+        )
+
+
 def _load_members(path: Path, now: int) -> list[Certificate]:
     try:
-        if stat.S_IMODE(path.stat().st_mode) & 0o022:
-            raise ConfigError(f"members: others may write {path}; chmod go-w {path}")
-        if path.stat().st_size > MEMBERS_BYTES_MAX:
+        found = path.stat()
+        check_members_owner(path, found, os.geteuid())
+        if found.st_size > MEMBERS_BYTES_MAX:
             raise ConfigError(f"members: {path} is larger than {MEMBERS_BYTES_MAX} bytes")
         members = decode_members(read_file(SYSTEM_DISK, path))
     except OSError as error:
@@ -100,6 +115,8 @@ def _load_members(path: Path, now: int) -> list[Certificate]:
     for member in members:
         if not member.is_valid_at(now):
             log.warning(
-                "the certificate of the member %s is not valid now", member.fingerprint.hex()
-            )
+                "the certificate of the member %s is valid from %s to %s, and not now: no "
+                "connection with it comes about",
+                member.fingerprint.hex(), member.first_day.date(), member.last_day.date(),
+            )  # fmt: skip
     return members

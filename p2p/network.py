@@ -232,7 +232,8 @@ def _is_no_tls(error: BaseException | None) -> bool:
 def _why(error: aiohttp.ClientError | ValueError, tls: Tls | None) -> str:
     """Why a dial failed, as far as this side can know it."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return "its certificate is not among the members"
+        why = getattr(error.certificate_error, "verify_message", "")
+        return f"its certificate is not among the members, or not valid now ({why})"
     if isinstance(error, aiohttp.ClientConnectorSSLError):
         return "it does not encrypt, and that is required"
     if isinstance(error, aiohttp.ClientConnectorError):

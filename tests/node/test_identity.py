@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 import stat
 from pathlib import Path
 
 import pytest
 
+from node.config import ConfigError
+from node.identity import check_members_owner
 from p2p.tls import make_identity
 from tests.support.command import NO_PORTS, complaint, taeld
 from tests.support.daemon import Daemon, running, wait_for
@@ -127,3 +131,22 @@ def test_a_node_added_with_a_fingerprint_is_believed_with_that_certificate_alone
         (peer,) = wait_for(lambda: a.call("getpeerinfo"), "they are connected")
         assert peer["encrypted"]
         assert "certificate" not in peer  # who accepts a connection asks members alone
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "fault"),
+    [
+        (0o644, 1_000, ""), (0o600, 1_000, ""), (0o644, 0, ""), (0o664, 1_000, "others may write"),
+        (0o646, 0, "others may write"), (0o600, 1_001, "belongs to another user (number 1001)"),
+    ],
+)  # fmt: skip
+def test_a_members_file_that_another_user_may_write_is_refused(
+    mode: int, owner: int, fault: str
+) -> None:
+    path = Path("members.pem")
+    found = os.stat_result((stat.S_IFREG | mode, 0, 0, 1, owner, owner, 100, 0, 0, 0))
+    if not fault:
+        check_members_owner(path, found, 1_000)
+        return
+    with pytest.raises(ConfigError, match=re.escape(fault)):
+        check_members_owner(path, found, 1_000)

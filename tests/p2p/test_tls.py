@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -262,3 +263,65 @@ def test_refused_strangers_are_told_once_and_do_not_fill_the_log(
                 listener.tell_refused(f"10.0.0.{number}", "it is not encrypted")
     hosts = [record.getMessage() for record in caplog.records]
     assert len(hosts) == len(set(hosts)) == REFUSALS_BURST
+
+
+def with_dates(directory: Path, name: str, first_year: int, last_year: int) -> Person:
+    """A person whose certificate is valid only in these years."""
+    person = Person(directory, name)
+    key = serialization.load_pem_private_key(person.path.read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    called = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(called)
+        .issuer_name(called)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(datetime.datetime(first_year, 1, 1, tzinfo=datetime.UTC))
+        .not_valid_after(datetime.datetime(last_year, 1, 1, tzinfo=datetime.UTC))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = made.public_bytes(serialization.Encoding.PEM)
+    kept = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    person.path.write_bytes(kept + pem)
+    person.certificate = Certificate(pem)
+    return person
+
+
+@pytest.mark.parametrize("years", [(2001, 2002), (9000, 9001)], ids=["expired", "not yet"])
+def test_a_member_whose_certificate_is_not_valid_now_is_refused_whoever_dials(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, years: tuple[int, int]
+) -> None:
+    async def scenario() -> None:
+        a, b = Person(tmp_path, "a"), Person(tmp_path, "b")
+        old = with_dates(tmp_path, "old", *years)
+        members = [a, b, old]
+        async with (
+            listening(a.tls(members)) as one,
+            listening(b.tls(members)) as two,
+            listening(old.tls(members)) as third,
+        ):
+            third.add_node(*place_of(one))
+            one.add_node(*place_of(third))
+            two.add_node(*place_of(one))
+            await until(lambda: bool(one.peers() and two.peers()))
+            await until(lambda: bool(third.peers()) or caplog.text.count("cannot be reached") == 2)
+            assert not third.peers()
+            assert "not valid now" in caplog.text
+
+    asyncio.run(scenario())
+
+
+def test_a_pinned_certificate_is_believed_whatever_its_dates(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        a, b = Person(tmp_path, "a"), Person(tmp_path, "b")
+        old = with_dates(tmp_path, "old", 2001, 2002)
+        assert await is_believed(old, old, b, caplog)
+        assert not await is_believed(a, old, b, caplog)
+
+    asyncio.run(scenario())
