@@ -6,6 +6,7 @@ The first byte tells which it is: a TLS ClientHello begins with 0x16, a request 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 from collections.abc import Callable
@@ -26,6 +27,9 @@ TOLD_MAX = 1_000
 """Of whom that was told, and is not told again."""
 ACCEPT_RETRY_S = 0.5
 """Pause after a connection could not be accepted, as when descriptors have run out."""
+ACCEPT_WARN_S = 60.0
+"""How often that is told of."""
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +77,7 @@ class Listener:
         self._pending: dict[_Arrival, None] = {}
         self._told: RecentSet[tuple[str, str]] = RecentSet(TOLD_MAX)
         self._log_budget = TokenBucket(REFUSALS_PER_S, REFUSALS_BURST, clock.monotonic())
+        self._warn_at = 0.0
 
     async def start(self, endpoint: Endpoint) -> tuple[str, int]:
         """Listen; returns where. Raises: OSError."""
@@ -133,7 +138,7 @@ class Listener:
             try:
                 accepted, address = await loop.sock_accept(listening)
             except OSError as error:
-                log.debug("cannot accept a connection: %s", error)
+                self._tell(error, loop.time())
                 await asyncio.sleep(ACCEPT_RETRY_S)
                 continue
             accepted.setblocking(False)
@@ -143,6 +148,16 @@ class Listener:
             self._pending[arrival] = None
             arrival.timer = loop.call_later(self._handshake_s, arrival.cut)
             arrival.task = loop.create_task(self._begin(arrival))
+
+    def _tell(self, error: OSError, now: float) -> None:
+        log.debug("cannot accept a connection: %s", error)
+        if error.errno in _EXHAUSTED and now >= self._warn_at:
+            self._warn_at = now + ACCEPT_WARN_S
+            log.warning(
+                "cannot accept connections of peers now: %s; the node goes on, and accepts again "
+                "when it can. If this comes often, let it open more files (ulimit -n)",
+                error.strerror,
+            )
 
     def _make_room(self) -> None:
         pending = list(self._pending)

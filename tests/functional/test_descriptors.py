@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
+import socket
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
+from p2p.ports import Endpoint
 from tests.support.alive import alive
 from tests.support.chain import ToyChain, blocks_of
-from tests.support.daemon import Daemon, feed, wait_for
+from tests.support.daemon import Daemon, feed, running, wait_for
+from tests.support.p2p_node import ToyNode
+from tests.support.raw_peer import raw_peer
 
 DESCRIPTORS = 64
 CONNECTIONS = 100
 """More than there are descriptors."""
+WATCHED_S = 2.0
+CPU_SHARE_MAX = 0.1
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def test_a_node_with_64_descriptors_holds_while_more_peers_connect(tmp_path: Path) -> None:
@@ -50,3 +60,38 @@ def test_a_node_with_64_descriptors_holds_while_more_peers_connect(tmp_path: Pat
     finally:
         if node.is_running:
             node.kill()
+
+
+def open_files(pid: int) -> list[int]:
+    return [int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()]
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time that the process has taken, by itself and for it."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def test_a_listener_without_descriptors_waits_quietly_and_comes_back(tmp_path: Path) -> None:
+    node = Daemon(tmp_path / "node", "--verify-processes", "0", "--outbound", "0")
+    with running(node), ExitStack() as held:
+        _, most = resource.prlimit(node.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(node.pid, resource.RLIMIT_NOFILE, (max(open_files(node.pid)) + 1, most))
+        for _ in range(20):
+            place = (node.p2p_host, node.p2p_port)
+            held.enter_context(socket.create_connection(place))
+        wait_for(lambda: any("cannot accept" in line for line in node.log), "it says so")
+        lines, before, began = len(node.log), cpu_s(node.pid), time.monotonic()
+        time.sleep(WATCHED_S)  # what is measured is what happens meanwhile
+        share = (cpu_s(node.pid) - before) / (time.monotonic() - began)
+        assert share < CPU_SHARE_MAX
+        assert node.log[lines:] == []
+        resource.prlimit(node.pid, resource.RLIMIT_NOFILE, (most, most))
+
+        async def greet() -> None:
+            async with raw_peer(Endpoint(node.p2p_host, node.p2p_port)) as peer:
+                await peer.greet(ToyNode())
+
+        asyncio.run(greet())
+        assert node.stop() == 0, node.log
+        assert not any("Traceback" in line for line in node.log)
