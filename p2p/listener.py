@@ -138,7 +138,7 @@ class Listener:
             try:
                 accepted, address = await loop.sock_accept(listening)
             except OSError as error:
-                self._tell(error, loop.time())
+                self._tell(error, self._clock.monotonic())
                 await asyncio.sleep(ACCEPT_RETRY_S)
                 continue
             accepted.setblocking(False)
