@@ -13,7 +13,7 @@ from node.config import ConfigError
 from node.identity import check_members_owner
 from p2p.tls import make_identity
 from tests.support.command import NO_PORTS, complaint, taeld
-from tests.support.daemon import Daemon, running, wait_for
+from tests.support.daemon import Daemon, RpcFailure, running, wait_for
 
 
 def certificate(datadir: Path) -> str:
@@ -150,3 +150,9 @@ def test_a_members_file_that_another_user_may_write_is_refused(
         return
     with pytest.raises(ConfigError, match=re.escape(fault)):
         check_members_owner(path, found, 1_000)
+
+
+def test_a_fingerprint_is_not_taken_where_nothing_is_encrypted(tmp_path: Path) -> None:
+    node = Daemon(tmp_path / "node", "--p2p-tls", "off")
+    with running(node), pytest.raises(RpcFailure, match="p2p-tls is off"):
+        node.call("addnode", f"127.0.0.1:9#{'ab' * 32}", "add")
