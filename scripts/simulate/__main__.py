@@ -26,7 +26,8 @@ AT_LEAST_ONE = click.IntRange(min=1)
 SHOWN = (
     "block", "payment", "message", "reorganisation", "reorganisation of 2 or more",
     "reorganisation in a partition", "issuance undone", "crash", "crash in recovery", "torn batch",
-    "torn file", "invalid block", "ban", "eviction", "recount",
+    "torn file", "invalid block", "block of a stranger sent", "ban", "eviction", "recount", "rewind",
+    "asked by a client",
 )  # fmt: skip
 
 
@@ -70,7 +71,8 @@ def _play_one(seed: int, svg: Path | None) -> int:
     return bool(result.failures)
 
 
-def _play_many(seeds: Iterable[int], processes: int, minutes: float | None) -> int:
+def play_many(seeds: Iterable[int], processes: int, minutes: float | None) -> int:
+    """Play seeds, and say what they came to; returns the exit code."""
     began = told = time.monotonic()
     deadline = began + 60 * minutes if minutes is not None else None
     counts: Counter[str] = Counter()
@@ -152,7 +154,7 @@ def main(
         # Other seeds for every commit, and the same ones for everybody who tries that commit.
         first = int(commit()[:8] or "1", 16) * 1_000 if minutes is not None else 1
     fresh = itertools.count(first) if seeds is None else range(first, first + seeds)
-    sys.exit(_play_many(itertools.chain(failed_seeds(), fresh), processes, minutes))
+    sys.exit(play_many(itertools.chain(failed_seeds(), fresh), processes, minutes))
 
 
 if __name__ == "__main__":

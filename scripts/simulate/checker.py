@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
+from typing import Any
 
+import msgspec
+
+from consensus.connect import delta_of
 from consensus.errors import StorageError
 from consensus.hashes import AssetId, LockHash
 from consensus.header_tree import HeaderNode
@@ -13,6 +18,11 @@ from consensus.tx import OutPoint, Tx, outpoint
 from node.events import BlockConnected, BlockDisconnected, BlockInvalid, BlockStored, TipChanged
 from node.ledger import RETURNING_PER_TURN, Ledger
 from node.rpc import ports
+from node.store import Staging
+from p2p.hub import Hub
+from scripts.simulate.bounds import Suspicions, broken_bounds
+from scripts.simulate.client import ASKED, Client
+from scripts.simulate.forgery import low_work
 from scripts.simulate.host import Host
 from scripts.simulate.model import Model, State
 from tests.support.economy import LOCKS
@@ -20,6 +30,12 @@ from tests.support.economy import LOCKS
 TASKS_MAX = 400
 """Tasks of one node at a time: a few for each of its peers."""
 PAGE = 50
+RECOUNTED_AFTER = 0.5
+"""How often all coins are counted again after a reorganisation."""
+BOUNDS_LOOKED_AT = 0.2
+"""How often what is kept for peers is counted, when a node is looked at."""
+REWOUND_MAX = 8
+"""Blocks that are taken off at most, to see whether that gives what was before."""
 LOOKED_UP = 10
 """Coins of any time that are looked up after each block."""
 
@@ -105,6 +121,9 @@ class Checker:
         self._tip = event.tip
         if self._off:
             self.counts["reorganisation"] += 1
+            self._host.spawn(partial(self.rewind, ledger))
+            if self._host.rng.random() < RECOUNTED_AFTER:
+                self._host.spawn(partial(self.recount, ledger))
             self._tell(self._host, "reorganised", f"{self._off} blocks off")
             self.counts["reorganisation of 2 or more"] += self._off >= 2
             if self._host.network.is_parted:
@@ -205,16 +224,75 @@ class Checker:
                 return
         self._report(self._host, "stays at a block though another has more work")
 
-    async def recount(self, api: ports.Node) -> None:
+    def rewind(self, ledger: Ledger) -> None:
+        """Take some blocks off, as a reorganisation would, and put them on again; nobody sees it."""
+        tip = ledger.tip
+        depth = min(self._host.rng.randint(1, REWOUND_MAX), tip.height)
+        if not self._model.knows(tip.hash):
+            return
+        chain = ledger.chain
+        staging, node, taken = chain.store.stage(), tip, []
+        try:
+            for _ in range(depth):
+                _at_once(chain._connector.detach(node, staging))
+                taken.append(node)
+                assert node.parent is not None
+                node = node.parent
+            self._check_staged(staging, tip, node)
+            for member in reversed(taken):
+                undo = ledger.read_undo(member)
+                assert undo is not None
+                delta = delta_of(chain.archive.read(member), member.height, undo)
+                staging.apply(delta, member.height, 1)
+            self._check_staged(staging, tip, tip)
+        except StorageError as error:
+            self._host.give_up(error)
+        self.counts["rewind"] += 1
+
+    def _check_staged(self, staging: Staging, tip: HeaderNode, at: HeaderNode) -> None:
+        """What is staged on the tip has to be the ledger behind the block `at`."""
+        wanted, layer = self._model.state(at.hash), staging.layer
+        coins = {place: tuple(coin) for place, coin in self._model.state(tip.hash).coins.items()}
+        for place in layer.spent.keys() - layer.created.keys():
+            coins.pop(place, None)
+        coins.update((place, msgspec.structs.astuple(c)) for place, c in layer.created.items())
+        if coins != {place: tuple(coin) for place, coin in wanted.coins.items()}:
+            self._report(self._host, f"{tip.height - at.height} blocks undone leave other coins")
+        for asset, supply in wanted.supplies.items():
+            if staging.supply(AssetId(asset)) != supply:
+                self._report(self._host, "blocks undone leave another supply")
+
+    async def ask(self, api: ports.Node) -> None:
+        """Look at the node as a client does."""
+        host = self._host
+        client = Client(
+            host.dispatcher, self._model, self._blocks, host.rng, partial(self._report, host)
+        )
+        seen = host.rng.sample(self._seen, min(ASKED, len(self._seen)))
+        if await client.look([place for place, _ in seen], host.is_damaged):
+            self.counts["asked by a client"] += 1
+
+    def check_network(self, hub: Hub, ledger: Ledger, suspicions: Suspicions) -> None:
+        """Limits of what is kept for peers, and what is held against good ones."""
+        for what in suspicions.held(hub):
+            self._report(self._host, what)
+        if self._host.rng.random() < BOUNDS_LOOKED_AT:
+            for what in broken_bounds(hub):
+                self._report(self._host, what)
+        # Whoever has fewer blocks itself may believe in a chain of little work.
+        if not self._host.began_anew and ledger.tree.get(low_work(ledger.params)[0].hash):
+            self._report(self._host, "keeps headers of a chain of little work")
+
+    async def recount(self, ledger: Ledger) -> None:
         """The whole coin set against the model."""
         try:
-            found = await api.ledger.coin_set()
+            found = await ledger.coin_set()
         except StorageError as error:
             self._host.give_up(error)
             return
         self.counts["recount"] += 1
         if not self._model.knows(found.block_hash):
-            node = api.ledger.tree.get(found.block_hash)
+            node = ledger.tree.get(found.block_hash)
             assert node is not None
             if self.judge(node):
                 self._report(self._host, "stands at a block that breaks a rule")
@@ -229,6 +307,13 @@ class Checker:
             self._report(self._host, "supply is not issued minus destroyed")
         if +Counter({bytes(a): s for a, s in found.supply.items()}) != +sums:
             self._report(self._host, "the coins do not add up to the supply")
+
+
+def _at_once(work: Coroutine[Any, Any, None]) -> None:
+    """Run `work`, which gives others a turn now and then, without doing so: the chain could move."""
+    with suppress(StopIteration):
+        while True:
+            work.send(None)
 
 
 def _ancestors(node: HeaderNode) -> list[HeaderNode]:

@@ -18,6 +18,8 @@ from node.app import Node
 from node.config import Config, Settings
 from node.datadir import MEMPOOL_FILE, PEERS_FILE, SYNC_AGAIN
 from node.rpc import ports
+from node.rpc.dispatch import Dispatcher
+from p2p.hub import Hub
 from p2p.ports import Endpoint
 from scripts.simulate.disk import VirtualDisk
 from scripts.simulate.loop import Crashed, Domain, VirtualLoop
@@ -68,6 +70,8 @@ class Host:
         """What the last process said before it gave up."""
         self.is_damaged = False
         """Whether its disk was at fault. No crash and no loss of power makes it so."""
+        self.began_anew = False
+        """Whether it ever had fewer blocks than all begin with: then it believes in less work."""
         self._tell = tell
         self._report = report
         self._params = params
@@ -105,11 +109,12 @@ class Host:
         """Do what the last message of the node told its operator to do."""
         remedy, self.remedy = self.remedy, ""
         if "--reindex" in remedy:
-            self._must_reindex = True
+            self._must_reindex = self.began_anew = True
             self._tell(self, "operator", "reindex")
         elif SYNC_AGAIN in remedy:
             self.disk.remove_ledger(f"/n{self.number}")
             self.is_damaged = False
+            self.began_anew = True
             self._tell(self, "operator", "blocks, undo and state removed")
         elif "remove it" in remedy:
             for name in (MEMPOOL_FILE, PEERS_FILE):
@@ -176,6 +181,19 @@ class Host:
         if self.node is None or machine is None or machine.desk is None:
             return None
         return machine.desk.dispatcher.node
+
+    @property
+    def hub(self) -> Hub:
+        """Its network, once the node answers."""
+        assert self.node is not None
+        return self.node.network
+
+    @property
+    def dispatcher(self) -> Dispatcher[ports.Node]:
+        """What the requests of clients reach, once the process runs."""
+        assert self._machine is not None
+        assert self._machine.desk is not None
+        return self._machine.desk.dispatcher
 
     @property
     def tasks(self) -> int:

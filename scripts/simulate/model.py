@@ -122,6 +122,13 @@ class Model:
         """The ledger behind a valid block."""
         return self._states[block_hash]
 
+    def ancestor(self, block_hash: bytes, height: int) -> bytes:
+        """The block at `height` on the way from a valid block to genesis."""
+        known = self._headers.known
+        while known[block_hash].height > height:
+            block_hash = known[block_hash].previous
+        return block_hash
+
     def digest(self, block_hash: bytes) -> bytes:
         """The coin-set hash behind a valid block."""
         if block_hash not in self._digests:

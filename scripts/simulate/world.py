@@ -17,6 +17,7 @@ from consensus.pow import hash_as_number
 from consensus.tx import Coin, OutPoint
 from node.rpc import ports
 from p2p.peer import Reason
+from scripts.simulate.bounds import Suspicions
 from scripts.simulate.caller import Street
 from scripts.simulate.checker import Checker
 from scripts.simulate.host import Host, Trap, address_of
@@ -38,6 +39,10 @@ DOWN_S = (1.0, 90.0)
 LOOK_S = 1.0
 RECOUNTED = 0.01
 """How often a node that is looked at is recounted, and flushed for that."""
+ASKED = 0.01
+"""How often a client asks it for something."""
+REWOUND = 0.02
+"""How often its last blocks are taken off and put on again, for nobody to see."""
 FLUSH_WRITES = 6
 """What a flush does to the disk, and one more."""
 UNCONFIRMED_MAX = 20
@@ -92,6 +97,7 @@ class World:
         }
         self.network.on_end = self._on_end
         self._honest = {host.address.host for host in self.hosts}
+        self._suspicions = [Suspicions(self._honest) for _ in self.hosts]
         street = Street(
             self.network, self.hosts, self.model, self.blocks, PARAMS,
             lambda: before.end + self.loop.time(), self.counts,
@@ -163,6 +169,13 @@ class World:
         else:
             self.counts[f"stranger cut off: {reason}"] += 1
             self.counts["ban"] += reason == Reason.MISBEHAVING
+            if reason == Reason.MISBEHAVING and not self._is_remembered(wire):
+                self._fail(f"{wire.local} ends its line to {wire.remote} and forgets why")
+
+    def _is_remembered(self, wire: VirtualWire) -> bool:
+        """Whether the node at the end `wire` will have no more to do with the other end."""
+        (host,) = (host for host in self.hosts if host.address.host == wire.local.host)
+        return host.hub._book.is_discouraged(wire.remote.host, host.clock.now())
 
     def _fail(self, what: str) -> None:
         if len(self.failures) < FAILURES_MAX:
@@ -211,8 +224,18 @@ class World:
                 host.is_recovering = False
                 self.checkers[host.number].watch(api)
             if api is not None and (is_new or self.rng.random() < RECOUNTED):
-                host.spawn(partial(self.checkers[host.number].recount, api))
+                host.spawn(partial(self.checkers[host.number].recount, api.ledger))
+            if api is not None and not host.is_recovering:
+                self._look_at(host, api)
             await asyncio.sleep(LOOK_S)
+
+    def _look_at(self, host: Host, api: ports.Node) -> None:
+        checker = self.checkers[host.number]
+        checker.check_network(host.hub, api.ledger, self._suspicions[host.number])
+        if self.rng.random() < ASKED:
+            host.spawn(partial(checker.ask, api))
+        if self.rng.random() < REWOUND:
+            host.spawn(partial(checker.rewind, api.ledger))
 
     async def _mine(self) -> None:
         rates = self.plan.hash_rates
@@ -315,7 +338,8 @@ class World:
             case Fault.CRASH_IN_FLUSH:
                 if host.api is not None and not host.is_recovering:
                     host.trap = Trap(1 + number % FLUSH_WRITES, 0, False)
-                    host.spawn(partial(self.checkers[event.node].recount, host.api))
+                    ledger = host.api.ledger
+                    host.spawn(partial(self.checkers[event.node].recount, ledger))
             case Fault.CRASH_IN_RECOVERY:
                 host.kill()
                 if self.rng.random() < 0.5:
@@ -374,7 +398,7 @@ class World:
             if self._agree():
                 for host in self.hosts:
                     assert host.api is not None
-                    await self.checkers[host.number].recount(host.api)
+                    await self.checkers[host.number].recount(host.api.ledger)
                 await asyncio.sleep(LOOK_S)  # whoever could not read its coins goes down now
                 if self._agree():
                     self.trace.tell(self.loop.time(), "world", "agreement")

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ from consensus.errors import StorageError
 from node.check import RESTORE_FILE
 from node.datadir import LEDGER_FOLDERS
 from node.rpc import ports
+from scripts.simulate import batch
+from scripts.simulate.__main__ import play_many
+from scripts.simulate.batch import NEEDED, NEEDED_FROM, missing
 from scripts.simulate.disk import Image
 from scripts.simulate.host import Host
 from scripts.simulate.loop import run
@@ -23,6 +27,8 @@ from scripts.simulate.world import World
 ROOT = Path(__file__).resolve().parents[2]
 SEED = "7"
 SEEDS = "8"
+QUIET_SEED = 3
+"""One without a crash in recovery."""
 
 
 def simulate(*options: str, hash_seed: str = "random") -> subprocess.CompletedProcess[str]:
@@ -51,6 +57,22 @@ def test_seeds_that_failed_once_and_a_few_others_pass() -> None:
     found = re.search(r"(\d+) seeds, 0 failed", played.stdout)
     assert found is not None
     assert int(found[1]) >= int(SEEDS)
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_large_batch_that_contained_none_of_what_it_should_fails(name: str) -> None:
+    everything = Counter(dict.fromkeys(NEEDED, 1))
+    assert missing(everything, NEEDED_FROM) == []
+    assert missing(everything - Counter({name: 1}), NEEDED_FROM) == [name]
+    assert missing(Counter(), NEEDED_FROM - 1) == []
+
+
+def test_a_command_whose_batch_contained_too_little_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(batch, "NEEDED_FROM", 1)
+    assert play_many([QUIET_SEED], 1, None) == 1
+    assert "FAILED: 1 seeds contained no crash in recovery" in capsys.readouterr().out
 
 
 def test_a_command_without_seeds_says_what_to_give() -> None:
