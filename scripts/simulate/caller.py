@@ -43,8 +43,12 @@ from scripts.simulate.network import VirtualNetwork
 GREETING_S = 5.0
 STAY_S = (5.0, 90.0)
 """How long a connection is kept after what was to be done over it."""
-NOBODY = bytes((10, 240))
+BOGUS = 3
+"""Addresses at which nobody is, told each time that one is asked."""
+NOBODY = bytes((10, 240, 0))
 """Where a network begins in which there is nobody."""
+NOBODIES = 30
+"""Addresses of it that are told. With ever new ones, nodes do little but dial them."""
 
 
 class Street(NamedTuple):
@@ -126,12 +130,12 @@ class Caller:
 
     # Connections
 
-    def _hello(self, ledger: Ledger | None, boast: int = 0) -> Hello:
+    def _hello(self, ledger: Ledger | None, boast: int = 0, port: int = P2P_PORT) -> Hello:
         street = self._street
         tip = ledger.tip if ledger is not None else None
         return Hello(
             PROTOCOL_VERSION, 0, street.model.chain_id, self._rng.randbytes(8), street.params.name,
-            b"/stranger/", P2P_PORT, tip.height if tip else 0,
+            b"/stranger/", port, tip.height if tip else 0,
             tip.hash if tip else street.model.chain_id,
             encode_work((tip.work if tip else 1) + boast),
         )  # fmt: skip
@@ -220,5 +224,5 @@ class Caller:
         """Its own and some at which nobody is."""
         seen = int(self._street.now())
         mine = bytes(map(int, self._host.split(".")))
-        places = [mine, *(NOBODY + self._rng.randbytes(2) for _ in range(8))]
+        places = [mine, *(NOBODY + bytes((self._rng.randrange(NOBODIES),)) for _ in range(BOGUS))]
         return tuple(AddrEntry(place, P2P_PORT, seen) for place in places)

@@ -31,7 +31,7 @@ from p2p.peer import Reason
 from scripts.simulate import plan
 from scripts.simulate.caller import STAY_S, Caller, Line, Street
 from scripts.simulate.forgery import Bench, NoCoins, low_work, mutated
-from scripts.simulate.host import Host
+from scripts.simulate.host import P2P_PORT, Host
 from scripts.simulate.plan import Habit
 from tests.support.block_attacks import forged
 
@@ -39,10 +39,18 @@ CROWD = 121
 """Connections of a crowd: a few more than a node has places."""
 CROWD_EVERY_S = 0.08
 CROWD_STAY_S = 60.0
+LISTENS = 0.05
 FLOOD = 120
+FLOOD_INVS = 8
+"""Announcements of as many payments that are not there as fit: more than a node keeps in mind."""
 STRAYS = 110
 """More orphans than a node keeps."""
 SLOW_REQUESTS = 60
+GREEDY = 0.2
+"""How often one that reads nothing asks for all that it may, until it is cut off."""
+GREEDY_BURST = 280
+GREEDY_REQUESTS = 2_400
+GREEDY_EVERY_S = 0.022
 WITHHELD_MAX = 3
 RELAYED_S = 3.0
 """Until then a payment was asked for and came."""
@@ -238,10 +246,10 @@ class Stranger(Caller):
             await line.wire.send(frames[kind - 3])
 
     async def _flood(self, host: Host) -> None:
-        line = await self._meet(host)
-        hashes = [Wtxid(self._rng.randbytes(32)) for _ in range(FLOOD)]
+        line, rng = await self._meet(host), self._rng
+        hashes = [Wtxid(rng.randbytes(32)) for _ in range(FLOOD)]
         flood: Message
-        match self._rng.randrange(6):
+        match rng.randrange(6):
             case 0:
                 flood = Ping(7)
             case 1:
@@ -253,7 +261,9 @@ class Stranger(Caller):
             case 4:
                 flood = GetBlocks(tuple(map(BlockHash, hashes[:32])))
             case _:
-                flood = Inv(tuple(hashes))
+                for _ in range(FLOOD_INVS):
+                    await line.send(Inv(tuple(map(Wtxid, map(rng.randbytes, [32] * INV_MAX)))))
+                return
         for _ in range(FLOOD):
             await line.send(flood)
 
@@ -376,7 +386,8 @@ class Stranger(Caller):
         """One of a crowd."""
         try:
             line = Line(await self._dial(host, source))
-            await line.send(self._hello(None))
+            # Only some listen: a crowd that is dialled in turn takes up all the time there is.
+            await line.send(self._hello(None, port=P2P_PORT if self._rng.random() < LISTENS else 0))
         except OSError:
             return
         self._spawn(self._leave_crowd(line))
@@ -391,8 +402,12 @@ class Stranger(Caller):
         try:
             line = Line(await self._dial(host))
             await line.send(self._hello(None))
-            for _ in range(SLOW_REQUESTS):
-                await line.send(GetHeaders((self._street.model.chain_id,)))
+            request = GetHeaders((self._street.model.chain_id,))
+            is_greedy = self._rng.random() < GREEDY
+            for number in range(GREEDY_REQUESTS if is_greedy else SLOW_REQUESTS):
+                await line.send(request)
+                if number > GREEDY_BURST:
+                    await asyncio.sleep(GREEDY_EVERY_S)
             await asyncio.sleep(STAY_S[1])
             await line.wire.close(Reason.REQUESTED)
         except OSError:
