@@ -39,7 +39,7 @@ DOWN_S = (1.0, 90.0)
 LOOK_S = 1.0
 RECOUNTED = 0.01
 """How often a node that is looked at is recounted, and flushed for that."""
-ASKED = 0.01
+ASKED = 0.005
 """How often a client asks it for something."""
 REWOUND = 0.02
 """How often its last blocks are taken off and put on again, for nobody to see."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from scripts.simulate.disk import VirtualDisk
 from scripts.simulate.loop import Crashed, Domain, Stuck, VirtualLoop, run
 from scripts.simulate.network import VirtualNetwork
 
+BUSY_S = 0.05
 FILE = Path("/n0/blocks/blk00000.dat")
 
 
@@ -103,6 +105,27 @@ def test_nothing_of_a_killed_process_runs_any_more() -> None:
     run(loop, world())
     assert done == []
     assert loop.time() == 6
+
+
+def test_the_longest_callback_is_known_by_the_processor_time_that_it_took() -> None:
+    loop = VirtualLoop()
+
+    def work() -> None:
+        until = time.thread_time() + BUSY_S
+        while time.thread_time() < until:
+            pass
+
+    async def world() -> None:
+        for number in range(1_000):
+            loop.call_later(number, time.sleep, BUSY_S / 2_000)
+        loop.call_later(500, work)
+        loop.call_later(700, time.sleep, 3 * BUSY_S)
+        await asyncio.sleep(1_001)
+
+    run(loop, world())
+    took, what = loop.slowest
+    assert "work" in what
+    assert BUSY_S / 2 < took < 2 * BUSY_S
 
 
 def test_a_world_in_which_nothing_can_happen_is_told() -> None:
