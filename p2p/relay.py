@@ -187,9 +187,14 @@ class TxRelay:
                 holder.in_flight.discard(wtxid)
                 holder.late.add(wtxid)
             others = [peer for peer in want.others if peer in self._peers]
-            if others and not self._is_known(wtxid):
-                self._want(self._peers[others[0]], wtxid, others[1:], now)
+            if not others or self._is_known(wtxid):
+                continue
+            following = self._peers[others[0]]
+            if len(following.in_flight) < IN_FLIGHT_MAX:
+                self._want(following, wtxid, others[1:], now)
                 asked[others[0]].append(wtxid)
+            else:
+                following.to_ask.add(wtxid)
         return [
             Send(peer, GetTxs(tuple(batch[start : start + INV_MAX])))
             for peer, batch in asked.items()

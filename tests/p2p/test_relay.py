@@ -178,6 +178,19 @@ def test_requests_to_one_peer_are_bounded_and_go_on_as_answers_come() -> None:
     assert len(message.wtxids) == 1
 
 
+def test_what_others_did_not_send_is_asked_from_the_next_peer_within_the_same_bound() -> None:
+    _, relay = relay_with(1, 2)
+    shared = tuple(wtxid(n) for n in range(IN_FLIGHT_MAX))
+    own = tuple(wtxid(IN_FLIGHT_MAX + n) for n in range(IN_FLIGHT_MAX))
+    relay.on_inv(1, shared, 0.0)
+    relay.on_inv(2, shared, 0.0)
+    relay.on_inv(2, own, 1.0)
+    assert sent(GetTxs, relay.on_gone(1, 2.0)) == []
+    got = relay.on_notfound(2, own, 3.0) + relay.on_tick(3.0)
+    asked = [h for peer, message in sent(GetTxs, got) if peer == 2 for h in message.wtxids]
+    assert sorted(asked) == list(shared)
+
+
 def received(tx: Tx, peer: int = 1) -> tuple[ToyNode, TxRelay, list[SubmitTx]]:
     node, relay = relay_with(1, 2)
     relay.on_inv(peer, [tx.wtxid], 0.0)
