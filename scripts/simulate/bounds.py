@@ -79,6 +79,7 @@ def _leftovers(router: Router, ready: Collection[int]) -> Iterator[str]:
         "those chosen for compact blocks": blocks._chosen,
         "compact blocks that come": {peer for _, peer in blocks._attempts},
         "the transactions known": txs._peers,
+        "transactions being submitted": set(txs._submitting.values()),
         "transactions under way": {want.peer for want in txs._wants.values()},
         "blocks under way": {asked.peer for asked in router.download._requests.values()},
     }
@@ -94,6 +95,8 @@ def _transactions(txs: relay.TxRelay) -> Iterator[str]:
         yield "the orphans by their parents are not the orphans"
     yield from _over("transactions announced lately", txs._recent, relay.RECENT_MAX)
     yield from _over("transactions wanted", txs._wants, relay.IN_FLIGHT_MAX * len(txs._peers))
+    submitted_max = 2 * relay.IN_FLIGHT_MAX * len(txs._peers)  # what is under way, and what is late
+    yield from _over("transactions being submitted", txs._submitting, submitted_max)
     for want in txs._wants.values():
         yield from _over("others who have a transaction", want.others, relay.OTHERS_MAX)
     for peer in txs._peers.values():
