@@ -13,6 +13,9 @@ BUGS_MIN = 10
 QUICK = {
     "the difficulty is floored where it should be truncated": "header-bits-wrong",
     "block files are not synced before the database points into them": "its disk did nothing wrong",
+    "the chain of a peer is kept when the peer has gone": "kept of peers that have gone",
+    "a client is told of one confirmation too few": "a client is told that a coin",
+    "a coin that comes back has forgotten its height": "undone leave other coins",
 }
 """What is found within the first few seeds, and what finds it."""
 QUICK_SEEDS = 3
