@@ -56,8 +56,8 @@ class _Supplier:
         self.plan: deque[HeaderNode] = deque()
         """Headers on its chain whose blocks are still to be asked for, lowest first."""
         self.planned_to: HeaderNode | None = None
-        self.late: dict[BlockHash, None] = {}
-        """What it was asked for and lost to another; it may still come."""
+        self.late: dict[BlockHash, int] = {}
+        """What it was asked for and lost to another, and how often: each answer may still come."""
         self.lacks: dict[BlockHash, None] = {}
         """What it was asked for in vain."""
         self.progress_at = 0.0
@@ -195,7 +195,9 @@ class BlockDownload:
             supplier.stalls = 0
             supplier.window = min(2 * supplier.window, GETBLOCKS_MAX)
         elif block_hash in supplier.late:
-            del supplier.late[block_hash]
+            supplier.late[block_hash] -= 1
+            if not supplier.late[block_hash]:
+                del supplier.late[block_hash]
         else:
             return [Blame(peer, Fault.UNREQUESTED, "block")]
         supplier.progress_at = now
@@ -282,7 +284,7 @@ class BlockDownload:
         supplier.resting_until = now + self._config.block_timeout_s
         lost = list(supplier.in_flight)
         for block_hash in lost:
-            _remember(supplier.late, block_hash)
+            _count(supplier.late, block_hash)
         self._release(supplier, lost)
         if supplier.stalls >= STALLS_MAX:
             return [Close(supplier.chain.peer, Reason.STALLED)]
@@ -314,7 +316,7 @@ class BlockDownload:
             ):
                 block_hash = first.node.hash
                 holder = self._suppliers[first.peer]
-                _remember(holder.late, block_hash)
+                _count(holder.late, block_hash)
                 del holder.in_flight[block_hash]
                 self._requests[block_hash] = _Request(first.node, supplier.chain.peer, now)
                 supplier.in_flight[block_hash] = first.node
@@ -326,5 +328,12 @@ class BlockDownload:
 def _remember(hashes: dict[BlockHash, None], block_hash: BlockHash) -> None:
     """Add to a set of which the oldest are forgotten."""
     hashes[block_hash] = None
+    if len(hashes) > LATE_MAX:
+        del hashes[next(iter(hashes))]
+
+
+def _count(hashes: dict[BlockHash, int], block_hash: BlockHash) -> None:
+    """Count up, and forget the oldest likewise."""
+    hashes[block_hash] = hashes.get(block_hash, 0) + 1
     if len(hashes) > LATE_MAX:
         del hashes[next(iter(hashes))]

@@ -146,6 +146,20 @@ def test_a_block_that_comes_late_is_still_taken() -> None:
     assert not only(Blame, actions)
 
 
+def test_a_peer_may_answer_as_often_as_it_was_asked_for_a_block() -> None:
+    scene = Scene(1, headers=1)
+    scene.download.fill(0.0)
+    for other, now in ((2, 10.0), (3, 30.0)):
+        scene.join(other, 1)
+        assert scene.asked(scene.download.on_tick(now)) == {other: [1]}
+        scene.sync.on_gone(other, now + 10)
+        scene.download.on_gone(other)
+        assert scene.asked(scene.download.fill(now + 10)) == {1: [1]}
+    for _ in range(3):  # its answers wait where a line does not get through
+        assert not only(Blame, scene.deliver(1, 1, 41.0))
+    assert only(Blame, scene.deliver(1, 1, 41.0)) == [Blame(1, Fault.UNREQUESTED, "block")]
+
+
 def test_a_peer_that_stalled_is_asked_for_one_block_until_it_delivers() -> None:
     scene = Scene(1)
     scene.download.fill(0.0)
