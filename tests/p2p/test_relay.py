@@ -34,6 +34,7 @@ from tests.support.p2p_node import ToyNode
 from tests.support.planning import headers_of, hello_at, only, sent
 
 CONFIG = NetworkConfig()
+STEPS_PER_S = 200
 FUNDED = ToyNode()
 FUNDED.chain.fund(ALICE, 3)
 
@@ -108,6 +109,21 @@ def test_a_flood_is_announced_within_the_budget_of_inv() -> None:
         put(node, relay, other, now)
         for _ in sent(Inv, relay.on_wake(now)):
             assert budget.take(now)
+
+
+@pytest.mark.parametrize("message", [Inv, GetTxs])
+def test_what_is_announced_while_a_line_stands_still_may_come_at_once(message: type) -> None:
+    node, relay = relay_with(1)
+    (tx,) = payments(1)
+    kind = MESSAGES[IDS[message]]  # each announcement is asked for in one message
+    budget = TokenBucket(kind.per_minute / 60, kind.burst, 0.0)
+    announced, stood_s = 0, CONFIG.pong_timeout_s
+    for number in range(int(stood_s * STEPS_PER_S)):
+        now = number / STEPS_PER_S
+        put(node, relay, msgspec.structs.replace(tx, wtxid=wtxid(number)), now)
+        announced += len(sent(Inv, relay.on_wake(now)))
+    assert announced > stood_s
+    assert all(budget.take(stood_s) for _ in range(announced))
 
 
 def test_a_transaction_is_not_announced_to_who_announced_it() -> None:
