@@ -171,7 +171,10 @@ class WebSocketTransport:
             )  # fmt: skip
             if not ws.can_prepare(request):
                 return _refuse(400)
-            await ws.prepare(request)
+            try:
+                await ws.prepare(request)
+            except ConnectionError:
+                return _refuse(400)  # gone already; else it costs us a traceback in the log
             listener.settle(request.protocol)
             await accept(WebSocketWire(ws, self._clock))
             return ws

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from contextlib import AsyncExitStack
 
@@ -206,3 +207,26 @@ def test_the_largest_message_is_let_through() -> None:
             await until(lambda: any(info.score for info in scene.network.peers()))
 
     asyncio.run(scenario())
+
+
+def test_who_is_gone_before_the_upgrade_is_answered_leaves_no_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario() -> None:
+        network = make_network(ToyNode())
+        await network.start()
+        assert network.local_address is not None
+        head = (
+            b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + b"A" * 22 + b"==\r\n\r\n"
+        )
+        for _ in range(50):
+            with socket.create_connection(network.local_address) as peer:
+                peer.sendall(head)
+            await asyncio.sleep(0)
+        async with raw_peer(network.local_address) as honest:
+            await honest.greet(ToyNode())
+        await network.close()
+
+    asyncio.run(scenario())
+    assert "Error handling request" not in caplog.text
