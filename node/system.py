@@ -22,6 +22,9 @@ from p2p.config import NetworkConfig
 from p2p.network import WebSocketTransport
 from p2p.tls import Tls
 
+YOUNG_OBJECTS_MAX = 10_000
+"""New objects after which garbage among them is freed: some 10 ms, if all of it is garbage."""
+
 
 class SystemClock:
     """The clock of this machine."""
@@ -51,11 +54,12 @@ class System:
         return secrets.token_bytes(size)
 
     def tune(self) -> None:
-        """Collect garbage rarely: blocks are many objects without cycles, and the collector looks at
-        each."""
+        """Collect old garbage rarely: blocks are many objects without cycles, and the collector looks at
+        each. Collect young garbage often: what a connection leaves has cycles, and that of thousands
+        would stop the node for as long as it takes to free it all."""
         gc.collect()
         gc.freeze()
-        gc.set_threshold(200_000, 20, 100)
+        gc.set_threshold(YOUNG_OBJECTS_MAX, 400, 100)
 
     def open_database(self, path: Path) -> db.Database:
         return db.Database(path)
