@@ -21,6 +21,7 @@ from node.backup import Backups
 from node.blockfiles import RecordFiles
 from node.config import PORTS, PRIVATE_PORTS, ConfigError, Settings
 from node.datadir import MEMPOOL_FILE, PEERS_FILE, DataDirectory, SmallFile
+from node.descriptors import share_out
 from node.events import EventBus, TipChanged
 from node.identity import load_tls
 from node.keeper import TemplateKeeper
@@ -203,7 +204,16 @@ class Node:
 
     async def _start_network(self) -> None:
         settings, ledger = self.settings, self.ledger
+        shares = share_out(self.machine.descriptors)
+        if shares.are_short:
+            log.warning(
+                "only %d files and sockets may be open, so at most %d clients and %d peers that connect "
+                "to us; raise it (ulimit -n)",
+                self.machine.descriptors, shares.rpc, shares.inbound,
+            )  # fmt: skip
         config = NetworkConfig(
+            inbound_max=shares.inbound,
+            handshaking_max=shares.handshaking,
             listen=settings.p2p,
             connect=settings.connect,
             outbound_target=settings.config.outbound,

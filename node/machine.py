@@ -54,6 +54,10 @@ class Machine(Protocol):
     def rng(self) -> RandomSource:
         """For what need not be secret but should not be foreseen: which peer, which delay."""
 
+    @property
+    def descriptors(self) -> int:
+        """How many files and sockets the process may have open at once."""
+
     def secret(self, size: int) -> bytes:
         """Bytes that nobody can guess."""
 

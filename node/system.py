@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import random
+import resource
 import secrets
 import time
 from collections.abc import Iterable
@@ -13,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from node import db
+from node.descriptors import share_out
 from node.disk import SYSTEM_DISK
 from node.rpc.auth import User
 from node.rpc.dispatch import Dispatcher
+from node.rpc.limits import Limits
 from node.rpc.server import RpcServer
 from node.verify import Verifier
 from p2p.config import NetworkConfig
@@ -24,6 +27,9 @@ from p2p.tls import Tls
 
 YOUNG_OBJECTS_MAX = 10_000
 """New objects after which garbage among them is freed: some 10 ms, if all of it is garbage."""
+
+DESCRIPTORS_MAX = 1 << 20
+"""More than anything here takes, where there is no limit."""
 
 
 class SystemClock:
@@ -49,6 +55,11 @@ class System:
         self.clock = SystemClock()
         self.disk = SYSTEM_DISK
         self.rng = random.Random(secrets.randbits(256))
+
+    @property
+    def descriptors(self) -> int:
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return DESCRIPTORS_MAX if limit == resource.RLIM_INFINITY else limit
 
     def secret(self, size: int) -> bytes:
         return secrets.token_bytes(size)
@@ -79,4 +90,5 @@ class System:
     def make_rpc_server(
         self, dispatcher: Dispatcher[Any], users: Iterable[User], hosts: Iterable[str]
     ) -> RpcServer:
-        return RpcServer(dispatcher, users, time.time, hosts)
+        limits = Limits(connections=share_out(self.descriptors).rpc)
+        return RpcServer(dispatcher, users, time.time, hosts, limits)

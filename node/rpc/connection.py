@@ -27,6 +27,7 @@ REQUESTS_PER_TURN = 8
 """Requests that came at once on one connection answered before other connections get a turn."""
 RESTS = 5
 """Looks at a connection, each a quarter of the longest rest apart, that all find it resting."""
+NEVER = -1
 _END = b"\r\n\r\n"
 
 
@@ -53,7 +54,10 @@ class Desk:
         self.heads = KnownHeads()
         self.answers = AnswerHeads(clock)
         self.long_way = long_way
-        self.connections: set[Connection] = set()
+        self.connections: dict[Connection, None] = {}
+        """Those that are open, in the order in which they came."""
+        self.arrivals = 0
+        """How many connections there ever were."""
         self.by_long_way: dict[object, Connection] = {}
         self.calls = 0
         """Requests worked on, and answers that their clients do not take."""
@@ -61,6 +65,18 @@ class Desk:
     @property
     def is_busy(self) -> bool:
         return self.calls >= self.limits.calls
+
+    def make_room(self) -> bool:
+        """Whether one more connection may begin. If there are as many as may be, who never showed a
+        password gives way, the oldest first; then who has been let in and rests the longest."""
+        if len(self.connections) < self.limits.connections:
+            return True
+        idle = (connection for connection in self.connections if not connection.is_at_work)
+        stale = min(idle, key=lambda connection: connection.last_let_in, default=None)
+        if stale is None:
+            return False
+        stale.give_way()
+        return True
 
 
 class Connection(asyncio.Protocol):
@@ -86,19 +102,22 @@ class Connection(asyncio.Protocol):
         self._is_in_request = False
         """Whether aiohttp has a request that is being answered."""
         self._rests = 0
+        self.last_let_in = NEVER
+        """How many connections there were by the last request that was let in."""
 
     # Life
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # By its word: the transports of uvloop are not derived from asyncio's.
         self._transport = cast(asyncio.Transport, transport)
-        self._desk.connections.add(self)
+        self._desk.connections[self] = None
+        self._desk.arrivals += 1
         self._start_timer(self._desk.limits.first_request_s, self.close)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._transport = None
         self._waiting = b""
-        self._desk.connections.discard(self)
+        self._desk.connections.pop(self, None)
         self._stop_timer()
         self._release()
         if self._long_way is not None:
@@ -109,6 +128,11 @@ class Connection(asyncio.Protocol):
         """End it when what was written has left."""
         if self._transport is not None:
             self._transport.close()
+
+    def give_way(self) -> None:
+        """End it at once, for another."""
+        self._desk.connections.pop(self, None)
+        self._abort()
 
     def _abort(self) -> None:
         if self._transport is not None:
@@ -121,10 +145,18 @@ class Connection(asyncio.Protocol):
         elif self._answering is not None:
             await asyncio.wait([self._answering])
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether something is done for somebody who was let in. A wrong password is waited for, but
+        worth no place."""
+        return self.last_let_in != NEVER and self._is_working()
+
+    def _is_working(self) -> bool:
+        return self._is_in_request or self._is_held or self._answering is not None
+
     def look(self) -> None:
         """Close it if it has rested all the while that the last looks were made."""
-        is_working = self._is_in_request or self._is_held or self._answering is not None
-        self._rests = 0 if is_working else self._rests + 1
+        self._rests = 0 if self._is_working() else self._rests + 1
         if self._rests >= RESTS:
             self.close()
 
@@ -189,6 +221,7 @@ class Connection(asyncio.Protocol):
             self._awaits_body = False
             self._stop_timer()
         self._rests = 0
+        self.last_let_in = desk.arrivals
         self._waiting = waiting[end:]
         reply = desk.begin(waiting[start:end], head.role)
         if isinstance(reply, Reply):
@@ -289,6 +322,10 @@ class Connection(asyncio.Protocol):
         self._awaits_body = False
         self._rests = 0
         self._is_in_request = True
+
+    def admit(self) -> None:
+        """The password of the request that aiohttp has is right."""
+        self.last_let_in = self._desk.arrivals
 
     def end_request(self) -> None:
         """aiohttp has nothing to answer any more."""

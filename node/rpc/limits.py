@@ -11,6 +11,7 @@ class Limits(msgspec.Struct, frozen=True):
     body_bytes: int = 16 << 20
     """A request. The largest block in hex takes half of it."""
     connections: int = 256
+    """Beyond that many, the one that rests the longest gives way to a new one."""
     calls: int = 32
     """Requests worked on at once."""
     first_request_s: float = 30

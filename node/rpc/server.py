@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -28,6 +28,7 @@ from node.rpc.connection import RESTS, Connection, Desk, LongWay
 from node.rpc.dispatch import Dispatcher, Reply
 from node.rpc.heads import SERVER_NAME
 from node.rpc.limits import Limits
+from node.rpc.listener import Listener
 
 _log = logging.getLogger(__name__)
 _PATH = re.compile(r"/(wallet/[^/]*)?")
@@ -102,9 +103,9 @@ class RpcServer:
         self._hosts = {"localhost", *(host.lower() for host in hosts)}
         self._limits = limits or Limits()
         self._http: web.Server | None = None
-        self._listener: asyncio.Server | None = None
         self._looking: asyncio.TimerHandle | None = None
         self._desk = Desk(dispatcher, self._limits, clock, self._long_way)
+        self._listener = Listener(self._desk.make_room, lambda: Connection(self._desk))
         self._failures_waiting: Counter[str] = Counter()
         """Wrong passwords whose answer waits, by address."""
         self._failures = 0
@@ -117,15 +118,12 @@ class RpcServer:
             auto_decompress=False,  # a few bytes could grow to gigabytes
             logger=_HttpLog(),
         )  # fmt: skip
-        loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(self._connect, host, port, backlog=128)
-        self.port = self._listener.sockets[0].getsockname()[1]
+        self.port = await self._listener.start(host, port)
         self._look()
 
     async def close(self) -> None:
         """Stop listening, and let what is being answered end for a moment."""
-        if self._listener is not None:
-            self._listener.close()
+        await self._listener.close()
         if self._looking is not None:
             self._looking.cancel()
         if self._http is not None:
@@ -144,11 +142,6 @@ class RpcServer:
             connection.look()
         pause_s = self._limits.idle_s / (RESTS - 1)
         self._looking = asyncio.get_running_loop().call_later(pause_s, self._look)
-
-    def _connect(self) -> asyncio.Protocol:
-        if len(self._desk.connections) >= self._limits.connections:
-            return _Closed()
-        return Connection(self._desk)
 
     def _long_way(self) -> LongWay:
         assert self._http is not None
@@ -175,6 +168,7 @@ class RpcServer:
         user = self._users.check(request.headers.get("Authorization"))
         if user is None:
             await self._fail(request)
+        connection.admit()
         if self._desk.is_busy:
             raise _Refused(503, "too many calls at once", **{"Retry-After": "1"})
         self._desk.calls += 1
@@ -277,10 +271,3 @@ class RpcServer:
         except TimeoutError:
             raise _Refused(408, "the request did not arrive in time") from None
         return bytes(body)
-
-
-class _Closed(asyncio.Protocol):
-    """A connection too many: closed before anything is read."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        cast(asyncio.Transport, transport).abort()

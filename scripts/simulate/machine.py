@@ -16,6 +16,9 @@ from scripts.simulate.disk import VirtualDatabase, VirtualDisk
 from scripts.simulate.loop import Domain, Slow, VirtualLoop
 from scripts.simulate.network import VirtualNetwork, VirtualTransport
 
+DESCRIPTORS = 1_024
+"""What most systems let a process have; nothing here takes any."""
+
 
 class VirtualClock:
     """Virtual time, and what the clock of one node is off by."""
@@ -67,6 +70,10 @@ class VirtualMachine:
         self._host = host
         self._domain = domain
         self._write_s = write_s
+
+    @property
+    def descriptors(self) -> int:
+        return DESCRIPTORS
 
     def secret(self, size: int) -> bytes:
         return self._secrets.randbytes(size)

@@ -25,6 +25,29 @@ CPU_SHARE_MAX = 0.1
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
+def test_good_calls_get_in_while_idle_clients_and_peers_want_every_descriptor(
+    tmp_path: Path,
+) -> None:
+    node = Daemon(tmp_path / "node", "--verify-processes", "0", "--outbound", "0")
+    node.start(ready=False)
+    with ExitStack() as stack:
+        stack.callback(lambda: node.kill() if node.is_running else None)
+        resource.prlimit(node.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+        assert not node.log
+        wait_for(lambda: any("peers at" in line for line in node.log), "it has started")
+        for port in (node.rpc_port, node.p2p_port):
+            for _ in range(CONNECTIONS):
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), 5))
+        for _ in range(20):
+            began = time.monotonic()
+            assert node.call("getblockcount") == 0
+            assert time.monotonic() - began < 1
+            for port in (node.rpc_port, node.p2p_port):
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), 5))
+        assert any("ulimit" in line for line in node.log)
+        assert node.stop() == 0, node.log
+
+
 def test_a_node_with_64_descriptors_holds_while_more_peers_connect(tmp_path: Path) -> None:
     chain = ToyChain()
     chain.mine_empty(20)

@@ -226,16 +226,6 @@ def test_silent_connections_are_closed_and_calls_go_on() -> None:
     serve(scenario, Limits(first_request_s=0.2))
 
 
-def test_connections_beyond_the_limit_are_closed_at_once() -> None:
-    async def scenario(connect: Connect) -> None:
-        first, second = await connect(), await connect()
-        assert (await first.send())[0] == (await second.send())[0] == 200
-        assert await (await connect()).is_closed()
-        assert (await first.send())[0] == 200
-
-    serve(scenario, Limits(connections=2))
-
-
 def test_calls_beyond_the_limit_are_told_to_come_again() -> None:
     async def one(connect: Connect) -> int:
         return (await (await connect()).send(b'{"method": "wait", "id": 1}'))[0]
