@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import random
+import resource
 import signal
 import sys
 import time
@@ -160,6 +161,9 @@ async def _run(settings: Settings) -> None:
 
 def start() -> None:
     """Run `main`, and tell in one line when its help cannot be written."""
+    # A crash would leave the password of the RPC, those of its users and the key of the certificate in
+    # a file that others read and send around.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         main()
     except OSError as error:  # of a running node, main itself tells them

@@ -59,7 +59,7 @@ def endpoint(url: str, cookie: Path) -> Endpoint:
     except WalletError:
         raise NodeError(
             f"no running node was found: {cookie} cannot be read (start taeld, or give --datadir "
-            "of the node, or --rpc http://user:password@host:port)"
+            "of the node, or TAEL_RPC=http://user:password@host:port)"
         ) from None
     except UnicodeDecodeError:
         raise NodeError(f"{cookie} is not a cookie file") from None

@@ -43,6 +43,8 @@ class Tael:
             "--network": self._network, "--wallet": str(self.path), "--rpc": self._url,
             "--datadir": str(self.folder / "node"), **(options or {}),
         }  # fmt: skip
+        if "TAEL_RPC" in self.variables:
+            del common["--rpc"]
         words = [word for pair in common.items() for word in pair]
         return CliRunner().invoke(
             tael, [*words, *args], obj=App(self._env), env=self.variables, prog_name="tael"

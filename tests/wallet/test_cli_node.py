@@ -61,14 +61,22 @@ def test_missing_cookie_names_the_remedies(bob: Tael) -> None:
 
 
 def test_wrong_password_is_one_line_that_does_not_show_it(bob: Tael, url: str) -> None:
-    line = bob.fails("balance", "--rpc", url.replace("//", "//user:hunter2@"))
+    bob.variables["TAEL_RPC"] = url.replace("//", "//user:hunter2@")
+    line = bob.fails("balance")
     assert "refused the password" in line
     assert "hunter2" not in line
 
 
 def test_user_and_password_in_the_url_are_used(bob: Tael, url: str) -> None:
     with_user = url.replace("//", f"//{USER}:{PASSWORD}@")
-    bob.run("balance", "--datadir", str(bob.folder / "elsewhere"), "--rpc", with_user)
+    bob.variables["TAEL_RPC"] = with_user
+    bob.run("balance", "--datadir", str(bob.folder / "elsewhere"))
+
+
+def test_a_password_that_is_typed_is_refused_and_not_shown(bob: Tael, url: str) -> None:
+    line = bob.fails("balance", "--rpc", url.replace("//", "//user:hunter2@"))
+    assert "TAEL_RPC" in line
+    assert "hunter2" not in line
 
 
 def test_node_that_warms_up_is_named(node: ToyNode, bob: Tael) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import click
+from click.core import ParameterSource
 
 from consensus.errors import Violation
 from wallet.cli.app import App
@@ -39,6 +40,12 @@ _COMMON = (
 
 def _store(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     app: App = ctx.find_root().obj
+    is_typed = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+    if param.name == "rpc" and is_typed and "@" in value:
+        raise click.UsageError(
+            "everybody on this machine sees what is typed behind a command: put a user and a password "
+            "into TAEL_RPC=http://user:password@host:port"
+        )
     if value is not None and param.name is not None:
         setattr(app.settings, param.name, value)
 
