@@ -70,7 +70,7 @@ class System:
         would stop the node for as long as it takes to free it all."""
         gc.collect()
         gc.freeze()
-        gc.set_threshold(YOUNG_OBJECTS_MAX, 400, 100)
+        gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 2_000)
 
     def open_database(self, path: Path) -> db.Database:
         return db.Database(path)
