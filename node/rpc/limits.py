@@ -18,6 +18,8 @@ class Limits(msgspec.Struct, frozen=True):
     """Time from the connection to the end of the first request's headers."""
     body_s: float = 60
     """Time for the body to arrive."""
+    piece_s: float = 10
+    """Longest pause within it."""
     send_s: float = 60
     """Time for the client to take the answer."""
     idle_s: float = 120

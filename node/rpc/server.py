@@ -264,10 +264,18 @@ class RpcServer:
         body = bytearray()
         try:
             async with asyncio.timeout(self._limits.body_s):
-                async for chunk in request.content.iter_any():
+                while chunk := await self._read_piece(request):
                     body += chunk
                     if len(body) > limit:
                         raise _Refused(413, f"a request has at most {limit} bytes")
         except TimeoutError:
             raise _Refused(408, "the request did not arrive in time") from None
         return bytes(body)
+
+    async def _read_piece(self, request: web.BaseRequest) -> bytes:
+        """What comes next of a body; nothing at its end. Raises: TimeoutError.
+
+        What is no chunk ends the reading of aiohttp, which does not say so to who waits for the body.
+        """
+        async with asyncio.timeout(self._limits.piece_s):
+            return await request.content.readany()

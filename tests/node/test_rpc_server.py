@@ -162,6 +162,21 @@ def test_a_length_without_a_body_takes_no_memory_and_ends() -> None:
     assert status_of(Limits(body_s=0.1), body=b"", Content_Length="100") == 408
 
 
+def test_a_body_that_stops_amid_its_chunks_is_given_up_soon() -> None:
+    async def scenario(connect: Connect) -> None:
+        for second in (b"no length\r\n", b""):
+            client = await connect()
+            client.write(
+                b"5\r\n" + BODY[:5] + b"\r\n", Content_Length=None, Transfer_Encoding="chunked"
+            )
+            await asyncio.sleep(0.05)
+            client.writer.write(second)
+            assert (await asyncio.wait_for(client.receive(), 5))[0] == 408
+            assert await client.is_closed()
+
+    serve(scenario, Limits(body_s=60, piece_s=0.2))
+
+
 def test_bad_logins_do_not_delay_good_calls() -> None:
     async def fail(connect: Connect) -> int:
         client = await connect()
