@@ -7,6 +7,7 @@ import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
+from typing import Self
 
 import aiohttp
 import msgspec
@@ -84,6 +85,12 @@ async def raw_peer(address: Endpoint, compress: int = 0) -> AsyncIterator[RawPee
         yield RawPeer(ws)
 
 
+def framed(payload: bytes, first: int = 0x82, length: int | None = None) -> bytes:
+    """A masked frame of a WebSocket. The mask is zero."""
+    size = len(payload) if length is None else length
+    return bytes((first, 0xFF)) + size.to_bytes(8, "big") + bytes(4) + payload
+
+
 class RawSocket:
     """A TCP connection that knows nothing of messages."""
 
@@ -91,7 +98,7 @@ class RawSocket:
         self._address = address
         self._source = source
 
-    async def __aenter__(self) -> RawSocket:
+    async def __aenter__(self) -> Self:
         self.reader, self.writer = await asyncio.open_connection(
             *self._address, local_addr=(self._source, 0)
         )
@@ -117,8 +124,7 @@ class RawSocket:
 
     def write_frame(self, payload: bytes, first: int = 0x82, length: int | None = None) -> None:
         """A masked frame (the mask is zero), which may lie about its length."""
-        size = len(payload) if length is None else length
-        self.writer.write(bytes((first, 0xFF)) + size.to_bytes(8, "big") + bytes(4) + payload)
+        self.writer.write(framed(payload, first, length))
 
     async def close_code(self) -> int | None:
         """Read to the end; the code of the close frame, if there is one."""
