@@ -47,7 +47,7 @@ async def assert_stands_at(node: NodeChain, blocks: list[Block]) -> None:
     assert_knows(node, wanted, page=50)
 
 
-@pytest.mark.parametrize("depth", [1, 6, 101])
+@pytest.mark.parametrize("depth", [1, 6, 100, 101])
 @pytest.mark.parametrize("flushed", [None, "before", "during"])
 def test_after_a_reorganisation_the_state_is_that_of_a_node_that_saw_only_the_winner(
     tmp_path: Path, depth: int, flushed: str | None

@@ -154,10 +154,10 @@ class Traders:
 class Economy:
     """Random valid blocks on a toy chain."""
 
-    def __init__(self, toy: ToyChain, rng: random.Random) -> None:
+    def __init__(self, toy: ToyChain, rng: random.Random, expiry_max: int = 40) -> None:
         self.toy = toy
         self._rng = rng
-        self._traders = Traders(toy.chain_id, rng)
+        self._traders = Traders(toy.chain_id, rng, expiry_max=expiry_max)
         self._pool: dict[OutPoint, Coin] = {}
 
     def blocks(self, count: int, txs: int = 4) -> list[Block]:
