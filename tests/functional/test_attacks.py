@@ -16,6 +16,7 @@ from consensus.block import make_block, make_header
 from consensus.codec import encode
 from consensus.hashes import Wtxid, hash_wtxid
 from consensus.pow import hash_as_number, target_of
+from p2p.hub import LOGGED_FAULTS_BURST, LOGGED_FAULTS_PER_S
 from p2p.messages import (
     FRAME_BYTES_MAX,
     Announce,
@@ -250,11 +251,19 @@ def test_requests_of_a_peer_that_never_reads_are_bounded_and_bad_ones_do_not_spi
 
 
 def test_many_invalid_blocks_do_not_fill_the_log(node: Daemon) -> None:
+    earlier = len(node.log)
+
+    def told() -> list[str]:
+        return [line for line in node.log[earlier:] if ", score " in line]
+
     async def scenario() -> None:
         rng = random.Random(14)
         good = CHAIN.template()
         async with alive(node) as attack:
-            before = sum(map(len, node.log))
+            # So many in a row are told; after them no more than one in a second.
+            for _ in range(int(LOGGED_FAULTS_BURST) // 8 + 2):
+                await asyncio.gather(*(send_all(attack, [b"\xc1"]) for _ in range(8)))
+            before, since = len(told()), time.monotonic()
             for _ in range(60 * FACTOR):
                 nonce = rng.randrange(2**31)
                 while True:
@@ -272,7 +281,7 @@ def test_many_invalid_blocks_do_not_fill_the_log(node: Daemon) -> None:
                     raw = make_block(header, good.txs).raw
                     await peer.ws.send_bytes(encode((11, raw)))
                     assert (await peer.ending())[1] == "misbehaving"
-            assert sum(map(len, node.log)) - before < 60 * FACTOR * 104
+            assert len(told()) - before <= (time.monotonic() - since) * LOGGED_FAULTS_PER_S + 2
 
     asyncio.run(scenario())
 

@@ -12,6 +12,7 @@ import pytest
 
 from consensus.tx import NATIVE, Body, Height, Key, OutPoint, Tx, TxOut, Witness, make_tx, outpoint
 from p2p.messages import GetTxs, Inv, Ping, Txs
+from p2p.orphans import ORPHANS_MAX
 from tests.functional.test_bad_input import dealt_with, peer_of
 from tests.support.chain import ALICE, FEE, ToyChain, blocks_of, coins_made
 from tests.support.daemon import Daemon, feed, running
@@ -55,6 +56,12 @@ async def relay(peer: RawPeer, txs: Sequence[Tx]) -> None:
             left -= len(message.wtxids)
 
 
+async def asked_for(peer: RawPeer, txs: Sequence[Tx]) -> int:
+    """Announce transactions, and send none; how many are asked for."""
+    await peer.send(Inv(tuple(tx.wtxid for tx in txs)))
+    return sum(len(m.wtxids) for m in await dealt_with(peer) if isinstance(m, GetTxs))
+
+
 def orphan(number: int) -> Tx:
     """A payment of a coin that nobody knows."""
     spent = OutPoint(hashlib.sha256(b"%d" % number).digest() + bytes(4))
@@ -91,6 +98,9 @@ def test_ten_thousand_orphans_take_no_room_and_no_time(node: Daemon, chain: ToyC
                 await dealt_with(good)
                 assert time.monotonic() - began < 2
             assert memory_of(node) - before < GROWTH_BYTES_MAX
+            # Of those it has kept, it knows that it need not ask.
+            last = [orphan(n) for n in range(ORPHANS - PER_MESSAGE, ORPHANS)]
+            assert len(last) - await asked_for(bad, last) == ORPHANS_MAX
             payment = line(chain, chain.coins_of(ALICE)[0], 1)
             await relay(good, payment)
             await dealt_with(good)

@@ -16,6 +16,32 @@ JUMPS_S = (HOUR, -HOUR, DAY, -DAY, -2 * DAY, 0)
 """How far the clock is off, one after the other."""
 
 
+def test_what_peers_show_of_the_time_moves_no_clock_of_ours(tmp_path: Path) -> None:
+    # A hundred blocks as far ahead as may be: whoever believed them would now take one further ahead.
+    toy = ToyChain()
+    toy.mine_empty(3)
+    now = toy.tip.header.time
+
+    async def scenario(node: NodeChain) -> None:
+        await node.give(blocks_of(toy))
+        base = toy.tip.height
+        for step in range(100):
+            toy.mine(time=now + REGTEST.future_s - 99 + step)
+        await node.give(blocks_of(toy, base))
+        tip = toy.tip
+        assert node.chain.tip.hash == tip.hash
+        assert tip.median_time() > now + REGTEST.future_s - 10
+        ahead = toy.template(time=now + REGTEST.future_s + 1)
+        for _ in range(2):
+            with pytest.raises(Premature) as caught:
+                await node.chain.accept_block(ahead.raw)
+            assert caught.value.rule == "header-time-too-new"
+        await node.settled()
+        assert node.chain.tip.hash == tip.hash
+
+    with_chain(tmp_path, scenario, clock=lambda: float(now))
+
+
 def test_a_clock_that_jumps_delays_blocks_and_costs_none(tmp_path: Path) -> None:
     toy = ToyChain()
     toy.mine_empty(3)

@@ -53,6 +53,22 @@ def test_a_second_opener_in_one_process_is_refused_too(tmp_path: Path) -> None:
     DataDirectory(tmp_path).close()
 
 
+@pytest.mark.parametrize("left", [b"", b"4711", bytes(4_096), b"\xff" * 100])
+def test_a_lock_file_that_was_left_or_damaged_bars_nobody(tmp_path: Path, left: bytes) -> None:
+    (tmp_path / ".lock").write_bytes(left)
+    directory = DataDirectory(tmp_path)
+    with pytest.raises(StorageError, match="another process"):
+        DataDirectory(tmp_path)
+    directory.close()
+
+
+def test_a_lock_file_that_is_none_is_told_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(StorageError, match="cannot use") as caught:
+        DataDirectory(tmp_path)
+    assert caught.value.remedy
+
+
 def test_nobody_else_may_read_what_is_made(tmp_path: Path) -> None:
     directory = DataDirectory(tmp_path / "deep" / "node")
     directory.save("peers.dat", b"x")

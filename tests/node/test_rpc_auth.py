@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import random
 import stat
 from pathlib import Path
 
@@ -22,6 +23,10 @@ from node.rpc.auth import (
     write_cookie,
 )
 from node.rpc.method import Role
+from tests.support.disks import Killed, kill
+from tests.support.fragile import FragileDisk, lose_power
+from wallet.client import endpoint
+from wallet.errors import NodeError
 
 ADMIN = make_user("alice", "correct horse", "5f1e", Role.ADMIN)
 READER = make_user("shop", "ümlaut:colon", "77aa", Role.READ)
@@ -123,3 +128,47 @@ def test_a_salt_that_is_no_utf_8_does_not_break_the_check() -> None:
     user = parse_user(f"shop:pe\udcadpper${'00' * 32}")
     header = "Basic " + base64.b64encode(b"shop:secret").decode()
     assert Authenticator([user]).check(header) is None
+
+
+def test_whatever_power_loss_leaves_of_a_cookie_the_next_start_writes_a_whole_one(
+    tmp_path: Path,
+) -> None:
+    rng = random.Random(40)
+    whole = FragileDisk()
+    write_cookie(tmp_path / ".cookie", bytes(32), whole)
+    for at in range(len(whole.changes)):
+        for path in tmp_path.iterdir():
+            path.unlink()
+        path = tmp_path / ".cookie"
+        write_cookie(path, bytes(32))
+        disk = FragileDisk(at, kill)
+        disk.existing(tmp_path)
+        with pytest.raises(Killed):
+            write_cookie(path, bytes(31) + b"x", disk)
+        lose_power(disk.journal(), [tmp_path], rng, ["*"])
+        user, name, password = cookie(path, bytes(31) + b"y")
+        assert Authenticator([user]).check(basic(name, password)) == user
+        assert [each.name for each in tmp_path.iterdir()] == [".cookie"]
+
+
+def test_a_damaged_cookie_lets_nobody_in_and_is_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / ".cookie"
+    user, _, _ = cookie(path)
+    users = Authenticator([user])
+    good = path.read_bytes()
+    flipped = [
+        good[:at] + bytes((good[at] ^ 1 << bit,)) + good[at + 1 :]
+        for at in range(len(good))
+        for bit in range(8)
+    ]
+    told = []
+    for damaged in [*flipped, b"", bytes(len(good)), good[:20], good[:5], good * 100]:
+        path.write_bytes(damaged)
+        try:
+            shown = endpoint("127.0.0.1:1", path)
+        except NodeError as error:
+            told.append(str(error))
+        else:
+            assert users.check(basic(shown.user, shown.password)) is None
+    assert len(told) > len(good)
+    assert all(str(path) in line for line in told)

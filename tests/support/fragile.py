@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -32,6 +33,8 @@ class FragileDisk(NumberedDisk):
         self._paths[descriptor] = path
         if is_new:
             self._old.setdefault(str(path), None)
+        elif flags & os.O_TRUNC:
+            self.synced[str(path)] = 0
         return descriptor
 
     def fsync(self, descriptor: int) -> None:
@@ -76,8 +79,11 @@ class FragileDisk(NumberedDisk):
         }
 
 
-def lose_power(journal: dict[str, Any], folders: Iterable[Path], rng: random.Random) -> None:
-    """Keep what was synced; of the rest, what chance has written."""
+def lose_power(
+    journal: dict[str, Any], folders: Iterable[Path], rng: random.Random,
+    torn: Iterable[str] = ("*.dat", "*.log"),
+) -> None:  # fmt: skip
+    """Keep what was synced; of the rest, what chance has written to files with names like `torn`."""
     for name, old in journal["old"].items():
         if rng.random() < 0.5 and Path(name).exists():
             if old is None:
@@ -86,16 +92,15 @@ def lose_power(journal: dict[str, Any], folders: Iterable[Path], rng: random.Ran
                 Path(name).write_bytes(bytes.fromhex(old))
                 journal["synced"][name] = len(old) // 2
     for folder in folders:
-        for path in sorted(folder.iterdir()):
-            if path.suffix in (".dat", ".log"):
-                _tear(path, journal["synced"].get(str(path), 0), rng)
+        for path in sorted({path for name in torn for path in folder.glob(name)}):
+            _tear(path, journal["synced"].get(str(path), 0), rng)
 
 
 def _tear(path: Path, sure: int, rng: random.Random) -> None:
     data = bytearray(path.read_bytes())
     # A log of LevelDB is read up to the first bad record, and what is bad amid others is refused:
     # only a prefix of it is what a loss of power leaves on an ordered file system.
-    if path.suffix == ".dat":
+    if path.suffix != ".log":
         for start in range(sure, len(data), SECTOR):
             if rng.random() < 0.4:
                 end = min(start + SECTOR, len(data))
