@@ -12,6 +12,7 @@ from scripts.sabotage.catalogue import Sabotage, load
 from scripts.sabotage.tree import ROOT
 
 THREATS = (ROOT / "docs" / "threats.md").read_text()
+ROW = re.compile(r"^\| ([TF]?\d+[a-f]?) \|(.*)$", re.MULTILINE)
 TEST_NAME = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 
 
@@ -36,3 +37,32 @@ def test_every_test_that_the_page_names_exists() -> None:
     ]
     assert named
     assert missing == []
+
+
+def rows_of_the_page() -> dict[str, set[str]]:
+    """The tests that the page names, by number."""
+    rows: dict[str, set[str]] = {}
+    for number, text in ROW.findall(THREATS):
+        assert number not in rows, f"{number} stands there twice"
+        rows[number] = {f"{path}::{name}" for path, name in TEST_NAME.findall(text)}
+    return rows
+
+
+def test_the_page_has_every_number_and_no_other_is_sabotaged() -> None:
+    rows = rows_of_the_page()
+    wanted = [str(number) for number in range(1, 48)] + [f"26{letter}" for letter in "abcdef"]
+    assert set(wanted) <= rows.keys()
+    assert {entry.threat for entry in load()} <= rows.keys()
+
+
+def test_every_test_that_stands_under_a_number_was_seen_to_fail_without_its_defence() -> None:
+    tried: dict[str, set[str]] = {number: set() for number in rows_of_the_page()}
+    for entry in load():
+        tried[entry.threat].add(entry.test.partition("[")[0])
+    untried = {
+        number: names
+        for number, tests in rows_of_the_page().items()
+        if (names := tests - tried[number])
+    }
+    assert untried == {}
+    assert [number for number, tests in tried.items() if not tests] == []

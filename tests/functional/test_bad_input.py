@@ -12,7 +12,8 @@ import pytest
 
 from consensus.block import Block
 from consensus.hashes import hash_wtxid
-from consensus.tx import NATIVE, TxOut
+from consensus.params import EXPIRY_MARGIN
+from consensus.tx import NATIVE, TxOut, outpoint
 from node.config import load_params
 from p2p.messages import (
     PROTOCOL_VERSION,
@@ -260,6 +261,29 @@ def test_a_bad_witness_bars_neither_the_good_one_nor_its_block(node: Daemon, sta
 
 
 # What is not valid yet
+
+
+def test_coins_of_a_payment_about_to_expire_are_immature_on_every_way(
+    node: Daemon, stage: Stage
+) -> None:
+    chain = stage.chain
+    feed(node, [good_block(stage)])
+    spent = next(s for s in chain.coins_of(ALICE) if not chain.coins[s].delayed)
+    outputs = [TxOut(NATIVE, chain.coins[spent].amount - FEE, ALICE.lock)]
+    hurried = chain.spend([spent], outputs, expiry=chain.tip.height + EXPIRY_MARGIN)
+    feed(node, [chain.mine([hurried])])
+    made = outpoint(hurried.txid, 0)
+    child = chain.spend([made], [TxOut(NATIVE, chain.coins[made].amount - FEE, ALICE.lock)])
+    # It becomes valid with time, so who relays it is not to blame; who mines it is.
+    assert asyncio.run(offer_tx(node, chain, child.raw, False)) == ""
+    with pytest.raises(RpcFailure) as caught:
+        node.call("sendrawtransaction", child.raw.hex())
+    assert "coin-immature" in caught.value.message
+    assert "coin-immature" in verdict_of(node, block_with(stage, child.raw))
+    raw = block_with(stage, child.raw)
+    assert asyncio.run(offer_block(node, chain, raw, True)) == "misbehaving"
+    assert_untouched(node, chain)
+
 
 SOON_S = 3
 NEARLY_NOW = """

@@ -256,6 +256,7 @@ def test_a_bad_signature_deep_in_a_branch_restores_the_old_tip(tmp_path: Path) -
         await assert_stands_at(node, old)
         assert node.condemned[0][1].rule is Rule.BAD_SIGNATURE
         assert base + 2 == node.chain.tip.height
+        assert not [change for change in node.changes if change.detached], "it was never left"
 
     with_chain(tmp_path, scenario)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus.codec import encode
+from consensus.codec import array_header, encode
 from consensus.errors import DecodeError, Rule
 from consensus.hashes import BlockHash, Wtxid
 from p2p.messages import (
@@ -114,16 +114,14 @@ def test_a_changed_frame_is_refused_or_means_another_message(
     assert encode_message(decoded) == frame
 
 
-def wide(value: Any, data: st.DataObject) -> bytes:
-    """`value` in MessagePack, every part in a form that is drawn from all that exist."""
+def forms_of(value: Any) -> list[bytes]:
+    """`value` in every form that MessagePack has for it, its parts in the shortest."""
     match value:
         case int():
             fits = [w for w in (1, 2, 4, 8) if value < 1 << 8 * w]
             forms = [
                 bytes((0xCC + (1, 2, 4, 8).index(w),)) + value.to_bytes(w, "big") for w in fits
             ]
-            if value < 128:
-                forms.append(bytes((value,)))
         case bytes():
             fits = [w for w in (1, 2, 4) if len(value) < 1 << 8 * w]
             forms = [
@@ -132,21 +130,38 @@ def wide(value: Any, data: st.DataObject) -> bytes:
                 for first in (0xC4, 0xD9)
             ]
         case _:
-            body = b"".join(wide(part, data) for part in value)
+            body = b"".join(map(encode, value))
             forms = [b"\xdc" + len(value).to_bytes(2, "big") + body]
             forms.append(b"\xdd" + len(value).to_bytes(4, "big") + body)
-            if len(value) < 16:
-                forms.append(bytes((0x90 + len(value),)) + body)
-    return data.draw(st.sampled_from(forms))
+    return [form for form in forms if form != encode(value)]
+
+
+def places(value: Any) -> int:
+    """Parts of a value, itself included."""
+    return 1 + sum(map(places, value)) if isinstance(value, list) else 1
+
+
+def wide(value: Any, place: int, data: st.DataObject) -> bytes:
+    """`value` in MessagePack, its part number `place` in another form than the shortest."""
+    if place == 0:
+        return data.draw(st.sampled_from(forms_of(value)))
+    place -= 1
+    parts = []
+    for part in value:
+        size = places(part)
+        parts.append(wide(part, place, data) if 0 <= place < size else encode(part))
+        place -= size
+    return array_header(len(value)) + b"".join(parts)
 
 
 @given(messages, st.data())
 def test_every_encoding_but_one_is_refused(message: Message, data: st.DataObject) -> None:
     canonical = encode_message(message)
-    other = wide(msgspec.msgpack.decode(canonical), data)
-    if other != canonical:
-        with pytest.raises(DecodeError):
-            decode_message(other)
+    parts = msgspec.msgpack.decode(canonical)
+    other = wide(parts, data.draw(st.integers(0, places(parts) - 1)), data)
+    assert other != canonical
+    with pytest.raises(DecodeError):
+        decode_message(other)
 
 
 LARGEST: tuple[Message, ...] = (
