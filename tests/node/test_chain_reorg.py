@@ -213,6 +213,7 @@ def test_a_branch_with_an_invalid_block_leaves_the_best_of_what_is_valid(
             await node.chain.accept_block(block.raw)
         await node.settled()
         await assert_stands_at(node, wanted)
+        assert all(change.tip.work > change.previous.work for change in node.changes)
         if not wins:
             assert await node.coins_on_disk() == before
         ((condemned, violation),) = node.condemned
