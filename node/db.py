@@ -62,6 +62,8 @@ class View:
     def __init__(self, snapshot: Any) -> None:
         self._snapshot = snapshot
         self._get = snapshot.get
+        self._last: bytes | None = None
+        """The last key of all, once it was asked for."""
 
     def get(self, key: bytes) -> bytes | None:
         try:
@@ -72,12 +74,12 @@ class View:
 
     def scan(self, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Rows whose key begins with `prefix`, in order; with `after`, those beyond that key."""
-        start = max(prefix, after)
+        start, stop = max(prefix, after), _end_of(prefix)
         rows = _guarded(
             "reading the database",
             lambda: self._snapshot.iterator(
                 start=start,
-                stop=_end_of(prefix),
+                stop=stop,
                 include_start=not after or start != after,
                 verify_checksums=True,
             ),
@@ -88,6 +90,29 @@ class View:
             raise _failure("reading the database", error) from None
         finally:
             rows.close()
+        if self._last is None:
+            self._last = self._last_key()
+        if stop > self._last:
+            self._last_key()
+
+    def _last_key(self) -> bytes:
+        """The last key of all; empty if there is none.
+
+        An iterator that meets damage goes on behind it, and tells of it with the next row. Where none
+        is left it just ends, as if the rows of a damaged last block had never been: from behind, there
+        is a next row. Raises: StorageError.
+        """
+        rows = _guarded(
+            "reading the database",
+            lambda: self._snapshot.iterator(
+                reverse=True, include_value=False, verify_checksums=True
+            ),
+        )
+        try:
+            last: bytes = _guarded("reading the database", lambda: next(rows, b""))
+        finally:
+            rows.close()
+        return last
 
     def close(self) -> None:
         self._snapshot.close()

@@ -6,29 +6,36 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from consensus.errors import StorageError
 from node import db
-from node.db import Database
+from node.db import Database, View
 
 ROWS = {b"k%05d" % n: random.Random(n).randbytes(60) for n in range(3_000)}
 
 
-def rows_of(path: Path) -> dict[bytes, bytes]:
-    """Everything that the database holds, read by scan and by get."""
+def by_scan(view: View) -> dict[bytes, bytes]:
+    return dict(view.scan(b"k"))
+
+
+def by_get(view: View) -> dict[bytes, bytes]:
+    return {key: value for key in ROWS if (value := view.get(key)) is not None}
+
+
+def rows_of(path: Path, *ways: Callable[[View], dict[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Everything that the database holds, read by scan and by get, or in one of these ways alone."""
     database = Database(path)
     try:
         view = database.view()
         try:
-            found = dict(view.scan(b"k"))
-            for key in ROWS:
-                assert view.get(key) == found.get(key)
+            found, *others = [read(view) for read in ways or (by_scan, by_get)]
         finally:
             view.close()
+        assert all(other == found for other in others)
         return found
     finally:
         database.close()
@@ -83,13 +90,28 @@ def test_a_flipped_bit_is_refused_or_harmless_and_never_a_hole_or_another_value(
         data[place] ^= 1 << rng.randrange(8)
         victim.write_bytes(data)
         try:
-            found = rows_of(copy)
+            # One way alone: what the other refuses says nothing of it.
+            found = rows_of(copy, by_scan if number % 2 else by_get)
         except StorageError:
             refused += 1
         else:
             assert found == ROWS, f"{victim.name} damaged at {place}"
         shutil.rmtree(copy)
     assert refused > 60
+
+
+@pytest.mark.parametrize("prefix", [b"k", b"k0299", b"k02999"])
+def test_rows_of_a_damaged_last_block_are_not_taken_for_absent(
+    tables: Path, tmp_path: Path, prefix: bytes
+) -> None:
+    # LevelDB goes on behind damage; where nothing is behind it, it says nothing either.
+    shutil.copytree(tables, tmp_path / "copy")
+    (table,) = (tmp_path / "copy").glob("*.ldb")
+    data = bytearray(table.read_bytes())
+    data[data.index(ROWS[max(ROWS)])] ^= 1
+    table.write_bytes(data)
+    with pytest.raises(StorageError, match="checksum mismatch"):
+        rows_of(tmp_path / "copy", lambda view: dict(view.scan(prefix)))
 
 
 def test_a_log_that_was_cut_off_loses_whole_batches_only(log_only: Path, tmp_path: Path) -> None:
@@ -243,7 +265,7 @@ def test_destroy_leaves_an_empty_database_behind(tmp_path: Path) -> None:
 LIMITED = """
 import pathlib, resource, sys
 from consensus.errors import StorageError
-from node.db import Database
+from node.db import Database, View
 database = Database(pathlib.Path(sys.argv[1]))
 database.write([(b"k1", bytes(1000))])
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
@@ -261,4 +283,4 @@ def test_a_batch_that_the_disk_does_not_take_is_an_error_and_leaves_the_rest(
         [sys.executable, "-c", LIMITED, str(tmp_path)], capture_output=True, text=True, check=True
     )
     assert outcome.stdout.startswith("refused: writing")
-    assert list(rows_of(tmp_path)) == [b"k1"]
+    assert list(rows_of(tmp_path, by_scan)) == [b"k1"]
