@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import coincurve
 import ecdsa
 import pytest
@@ -16,7 +18,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from consensus.errors import Invalid, Rule
 from consensus.keys import SIGCHECK_BYTES, are_signed, is_signed, sig_check
+from consensus.tx import Tx, Witness, make_tx
+from consensus.tx_rules import check_spend, check_tx
+from tests.support.chain import ALICE, BOB, ToyChain
+from tests.support.verdicts import violates
 
 ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 FIELD = 2**256 - 2**32 - 977
@@ -184,3 +191,40 @@ def test_one_bad_signature_among_many_is_enough() -> None:
     for place, check in enumerate(checks):
         wrong = check[:-1] + bytes((check[-1] ^ 1,))
         assert not are_signed([*checks[:place], wrong, *checks[place + 1 :]])
+
+
+def by_openssl(secret: int, digest: bytes) -> bytes:
+    return pair(
+        *decode_dss_signature(ec.derive_private_key(secret, ec.SECP256K1()).sign(digest, ECDSA))
+    )
+
+
+def by_ecdsa(secret: int, digest: bytes) -> bytes:
+    key = ecdsa.SigningKey.from_secret_exponent(secret, curve=ecdsa.SECP256k1)
+    return key.sign_digest_deterministic(digest)
+
+
+@pytest.mark.parametrize("sign", [by_openssl, by_ecdsa])
+def test_a_spend_signed_by_another_library_is_mined_if_its_s_is_low_and_only_then(
+    sign: Callable[[int, bytes], bytes],
+) -> None:
+    chain = ToyChain()
+    chain.fund(ALICE, 4)
+    for amount in range(1_000, 1_004):
+        ours = chain.pay(ALICE, BOB, amount)
+        coins = [chain.coins[spent] for spent in ours.body.inputs]
+        (check,) = check_spend(check_tx(ours), coins, chain.supply, chain.context()).checks
+        r, s = numbers(sign(int.from_bytes(ALICE.key.secret, "big"), check[33:65]))
+        low_tx, high_tx = (
+            spend_with(ours, pair(r, s)) for s in (min(s, ORDER - s), max(s, ORDER - s))
+        )
+        with violates(Rule.BAD_SIGNATURE, Invalid):
+            chain.mine([high_tx])
+        chain.mine([low_tx])
+        assert chain.is_confirmed(ours.txid)
+
+
+def spend_with(tx: Tx, signature: bytes) -> Tx:
+    """A payment by one key with another signature."""
+    (witness,) = tx.witnesses
+    return make_tx(tx.body, [Witness(witness.lock, (witness.items[0][:1] + signature,))])

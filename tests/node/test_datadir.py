@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import stat
 import subprocess
@@ -13,6 +14,8 @@ import pytest
 
 from consensus.errors import StorageError
 from node.datadir import DataDirectory, SmallFile
+from tests.support.disks import Killed, kill
+from tests.support.fragile import FragileDisk, lose_power
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLDER = """
@@ -123,6 +126,31 @@ def test_a_process_killed_while_it_saves_leaves_the_old_or_the_new(tmp_path: Pat
     directory.save("peers.dat", b"next")
     assert directory.load("peers.dat") == b"next"
     directory.close()
+
+
+def test_a_loss_of_power_leaves_the_old_or_the_new_and_what_was_saved(tmp_path: Path) -> None:
+    rng, old, new = random.Random(40), b"old" * 1_000, b"new" * 2_000
+    DataDirectory(tmp_path).close()
+    at, seen, is_saved = 0, set(), False
+    while not is_saved:
+        for _ in range(12):
+            disk = FragileDisk(at, kill)
+            (tmp_path / "peers.dat").write_bytes(old)
+            (tmp_path / "peers.dat.new").unlink(missing_ok=True)
+            disk.existing(tmp_path)
+            directory = DataDirectory(tmp_path, disk)
+            try:
+                directory.save("peers.dat", new)
+                is_saved = True
+            except Killed:
+                is_saved = False
+            directory.close()
+            lose_power(disk.journal(), [tmp_path], rng, ["*"])
+            found = (tmp_path / "peers.dat").read_bytes()
+            assert found in ((new,) if is_saved else (old, new))
+            seen.add((found, is_saved))
+        at += 1
+    assert seen == {(old, False), (new, False), (new, True)}
 
 
 LIMITED = """
