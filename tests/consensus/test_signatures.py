@@ -201,7 +201,7 @@ def by_openssl(secret: int, digest: bytes) -> bytes:
 
 def by_ecdsa(secret: int, digest: bytes) -> bytes:
     key = ecdsa.SigningKey.from_secret_exponent(secret, curve=ecdsa.SECP256k1)
-    return key.sign_digest_deterministic(digest)
+    return bytes(key.sign_digest_deterministic(digest))
 
 
 @pytest.mark.parametrize("sign", [by_openssl, by_ecdsa])

@@ -1,17 +1,19 @@
-"""A loss of power while a wallet is saved: what was said to be saved is there, and never half of it."""
+"""A wallet is saved while the power or the disk fails: what was saved is there, and never half of it."""
 
 from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from tests.support.disks import Killed
+from tests.support.disks import Killed, broken, full
 from tests.support.fragile import FragileDisk, lose_power
 from tests.support.wallet_cli import CHEAP
+from wallet.errors import WalletError
 from wallet.keystore import Keystore, create_keystore, open_keystore
 
 OLD, NEW = b"words and all that " * 400, b"the same and one payment " * 400
@@ -77,3 +79,22 @@ def test_a_wallet_that_was_saved_outlasts_a_loss_of_power(
         assert left_of(path, disk, rng, monkeypatch) == NEW
         backup = open_keystore(keystore.backup_path, "open sesame", entropy)[1]
         assert backup == b"between " * number
+
+
+@pytest.mark.parametrize("fail", [full, broken])
+def test_a_disk_that_fails_at_any_step_of_saving_is_one_line_and_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fail: Callable[[str], None]
+) -> None:
+    path = tmp_path / "w"
+    keystore, disk = fragile(path, monkeypatch)
+    keystore.save(NEW)
+    for at in range(len(disk.changes)):
+        monkeypatch.undo()
+        keystore, disk = fragile(path, monkeypatch, at)
+        disk.on_turn(fail)
+        with pytest.raises(WalletError, match="cannot be written: ") as caught:
+            keystore.save(NEW)
+        assert "\n" not in str(caught.value)
+        assert open_keystore(path, "open sesame", entropy)[1] in (OLD, NEW)
+        keystore.save(NEW)  # there is room again
+        assert open_keystore(path, "open sesame", entropy)[1] == NEW
