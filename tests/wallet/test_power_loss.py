@@ -17,7 +17,7 @@ from wallet.errors import WalletError
 from wallet.keystore import Keystore, create_keystore, open_keystore
 
 OLD, NEW = b"words and all that " * 400, b"the same and one payment " * 400
-LOSSES = 8
+LOSSES = 5
 """Tries for each place; chance decides in each what of the unsynced is left."""
 entropy = random.Random(40).randbytes
 
