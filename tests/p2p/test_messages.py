@@ -122,6 +122,7 @@ def forms_of(value: Any) -> list[bytes]:
             forms = [
                 bytes((0xCC + (1, 2, 4, 8).index(w),)) + value.to_bytes(w, "big") for w in fits
             ]
+            forms.append(encode(float(value)))
         case bytes():
             fits = [w for w in (1, 2, 4) if len(value) < 1 << 8 * w]
             forms = [
