@@ -74,10 +74,12 @@ and so is a `Host` that is neither an IP address nor `localhost` nor a name of `
 
 | what | at most |
 |---|---|
-| request | {_LIMITS.body_bytes >> 20} MiB (413), arriving within {_LIMITS.body_s:.0f} s, pauses of {_LIMITS.piece_s:.0f} s (408) |
+| request | {_LIMITS.body_bytes >> 20} MiB (413), arriving within {_LIMITS.body_s:.0f} s (408) |
+| pause within a request | {_LIMITS.piece_s:.0f} s (408) |
 | answer | {ANSWER_BYTES_MAX >> 20} MiB, of an array altogether (−32002); read within {_LIMITS.send_s:.0f} s |
 | requests at once | {_LIMITS.calls} (503) |
-| connections | {_LIMITS.connections}, or a share of few files; who rests longest makes room; each closed after {_LIMITS.idle_s:.0f} s of rest |
+| connections | {_LIMITS.connections}, fewer where few files may be open; who rests longest makes room |
+| rest of a connection | {_LIMITS.idle_s:.0f} s |
 | credentials | {CREDENTIALS_LENGTH_MAX:,} characters |
 | wrong passwords at once | {_LIMITS.failures_waiting} (429) |
 | of one address | {_LIMITS.failures_waiting_per_address} (429); answered after {_LIMITS.failure_delay_s} s |
