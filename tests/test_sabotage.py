@@ -12,7 +12,8 @@ from scripts.sabotage.catalogue import Sabotage, load
 from scripts.sabotage.tree import ROOT
 
 THREATS = (ROOT / "docs" / "threats.md").read_text()
-ROW = re.compile(r"^\| ([TF]?\d+[a-f]?) \|(.*)$", re.MULTILINE)
+ROW = re.compile(r"^\| ([TF]?\d+[a-f]?) \|([^|]*\|[^|]*\|[^|]*\|)$", re.MULTILINE)
+"""Of four columns: the table of figures has more."""
 TEST_NAME = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 
 
