@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import enum
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
@@ -40,14 +42,20 @@ class Run(enum.Enum):
 
 def _run(test: str, folder: Path) -> Run:
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
-    try:
-        ended = subprocess.run(
-            command, cwd=folder, capture_output=True, timeout=TEST_SECONDS_MAX, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return Run.FAILED
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as pytest:  # fmt: skip
+        try:
+            code = pytest.wait(TEST_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            return Run.FAILED
+        finally:
+            # Nodes too that the test started and, without its defence, does not end.
+            with suppress(ProcessLookupError):
+                os.killpg(pytest.pid, signal.SIGKILL)
     # Every other code says that nothing was tried: a typing error must not pass for a defence.
-    return {0: Run.PASSED, 1: Run.FAILED}.get(ended.returncode, Run.NOT_RUN)
+    return {0: Run.PASSED, 1: Run.FAILED}.get(code, Run.NOT_RUN)
 
 
 def _try(sabotage: Sabotage, folder: Path) -> Run:
