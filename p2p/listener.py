@@ -16,6 +16,7 @@ from p2p.addrbook import network_of
 from p2p.bounded import RecentSet, TokenBucket
 from p2p.eviction import choose_beginner
 from p2p.ports import Clock, Endpoint, endpoint_of
+from p2p.sockets import listening_at
 from p2p.tls import Tls, distrust
 
 TLS_HANDSHAKE = b"\x16"
@@ -81,18 +82,8 @@ class Listener:
 
     async def start(self, endpoint: Endpoint) -> tuple[str, int]:
         """Listen; returns where. Raises: OSError."""
+        self._sockets = await listening_at(endpoint.host, endpoint.port, BACKLOG)
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(
-            endpoint.host or None, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        try:
-            for family, _, _, _, address in dict.fromkeys(found):
-                listening = socket.create_server(address, family=family, backlog=BACKLOG)
-                listening.setblocking(False)
-                self._sockets.append(listening)
-        except OSError:
-            self._close_sockets()
-            raise
         self._accepting = [loop.create_task(self._accept(each)) for each in self._sockets]
         host, port = self._sockets[0].getsockname()[:2]
         return host, port
@@ -106,9 +97,6 @@ class Listener:
             await asyncio.wait(tasks)
         for arrival in tuple(self._pending):
             arrival.cut()
-        self._close_sockets()
-
-    def _close_sockets(self) -> None:
         while self._sockets:
             self._sockets.pop().close()
 

@@ -12,6 +12,8 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
+from p2p.sockets import listening_at
+
 BACKLOG = 128
 ACCEPT_RETRY_S = 0.05
 """Pause after a connection could not be accepted."""
@@ -34,18 +36,8 @@ class Listener:
 
     async def start(self, host: str, port: int) -> int:
         """Listen; returns the port. Raises: OSError (it is taken)."""
+        self._sockets = await listening_at(host, port, BACKLOG)
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        try:
-            for family, _, _, _, address in dict.fromkeys(found):
-                listening = socket.create_server(address, family=family, backlog=BACKLOG)
-                listening.setblocking(False)
-                self._sockets.append(listening)
-        except OSError:
-            self._close_sockets()
-            raise
         self._accepting = [loop.create_task(self._accept(each)) for each in self._sockets]
         return int(self._sockets[0].getsockname()[1])
 
@@ -56,9 +48,6 @@ class Listener:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        self._close_sockets()
-
-    def _close_sockets(self) -> None:
         while self._sockets:
             self._sockets.pop().close()
 
