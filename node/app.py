@@ -158,6 +158,9 @@ class Node:
         )  # fmt: skip
         await self._start_chain()
         await self._start_network()
+        # After the network, that peers hear of what nobody may have heard of yet.
+        await self._load_mempool()
+        self._closers.append(self._save_mempool)
         self._start_mining()
 
     async def _open_store(self) -> Store:
@@ -319,8 +322,6 @@ class Node:
             "at block %d, %s, after %.1f s",
             self.ledger.tip.height, self.ledger.tip.hash[::-1].hex(), self.machine.clock.monotonic() - began,
         )  # fmt: skip
-        await self._load_mempool()
-        self._closers.append(self._save_mempool)
         self.bus.subscribe(TipChanged, self._tell_tip)
 
     async def _flush_regularly(self) -> None:

@@ -178,6 +178,22 @@ def test_mempool_is_kept_over_a_restart(tmp_path: Path) -> None:
         wait_for(lambda: daemon.call("getrawmempool") == [txid], "the payment is back")
 
 
+def test_a_payment_that_nobody_heard_of_is_told_after_a_restart(tmp_path: Path) -> None:
+    chain = ToyChain()
+    chain.fund(ALICE)
+    payment = chain.pay(ALICE, BOB, COIN)
+    alone, late = Daemon(tmp_path / "alone"), Daemon(tmp_path / "late")
+    with running(alone, late):
+        feed(alone, blocks_of(chain))
+        feed(late, blocks_of(chain))
+        txid = alone.call("sendrawtransaction", payment.raw.hex())
+        alone.stop()
+        alone.start()
+        assert alone.call("getrawmempool") == [txid]
+        late.call("addnode", alone.p2p, "add")
+        wait_for(lambda: late.call("getrawmempool") == [txid], "the other has heard of it")
+
+
 def test_second_process_on_one_data_directory_is_refused(tmp_path: Path) -> None:
     first = Daemon(tmp_path / "node")
     second = Daemon(tmp_path / "node")
