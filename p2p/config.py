@@ -47,6 +47,8 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
     tx_timeout_s: float = 5.0
     tx_delay_s: tuple[float, float] = (0.010, 0.060)
     """Least and most time that a transaction waits before it is announced."""
+    tx_retell_s: tuple[float, float] = (200.0, 400.0)
+    """Least and most time until everything that still waits is announced once more."""
     work_share: float = 0.25
     """Part of the time that one peer may take up with what comes to nothing."""
     work_burst_s: float = 2.0

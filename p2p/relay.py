@@ -86,6 +86,7 @@ class TxRelay:
         self._submitting: dict[Wtxid, int] = {}
         self._recent: RecentSet[Wtxid] = RecentSet(RECENT_MAX)
         self._tip_changed = False
+        self._retell_at = inf
 
     def on_ready(self, peer: int, now: float) -> None:
         state = self._peers[peer] = _TxPeer(peer)
@@ -135,12 +136,36 @@ class TxRelay:
     def on_tx_added(self, tx: Tx, now: float) -> list[Action]:
         """The mempool took a transaction: announce it, and try again what waited for it."""
         self._recent.add(tx.wtxid)
+        if self._retell_at == inf:
+            self._plan_retelling(now)
         for state in self._peers.values():
             if tx.wtxid not in state.known:
                 self._queue(state, tx.wtxid, now)
         return [
             SubmitTx(orphan.peer, orphan.tx.wtxid, orphan.tx.raw)
             for orphan in self.orphans.children_of(tx.txid)
+        ]
+
+    def _plan_retelling(self, now: float) -> None:
+        self._retell_at = now + self._rng.uniform(*self._config.tx_retell_s)
+
+    def _retell(self, now: float) -> list[Action]:
+        """Announce everything that waits once more, to all: who refused it may take it by now.
+
+        Whether a payment enters can depend on which came first, so what one peer refused may be
+        left with us alone. All nodes do this, so it does not show where a payment began.
+        """
+        waiting = [wtxid for wtxid in self._recent if self._node.tx_raw(wtxid) is not None]
+        self._retell_at = inf
+        if waiting:
+            self._plan_retelling(now)
+        for state in self._peers.values():
+            for wtxid in waiting:
+                state.known.add(wtxid)
+        return [
+            Send(peer, Inv(tuple(waiting[start : start + INV_MAX])))
+            for peer in self._peers
+            for start in range(0, len(waiting), INV_MAX)
         ]
 
     def on_tip_changed(self) -> None:
@@ -258,6 +283,8 @@ class TxRelay:
         for state in self._peers.values():
             actions += self._ask(state, now)
         self.orphans.expire(now)
+        if now >= self._retell_at:
+            actions += self._retell(now)
         if self._tip_changed:
             self._tip_changed = False
             actions += [SubmitTx(o.peer, o.tx.wtxid, o.tx.raw) for o in self.orphans]

@@ -37,8 +37,8 @@ BOUNDS_LOOKED_AT = 0.2
 REWOUND_MAX = 8
 """Blocks that are taken off at most, to see whether that gives what was before."""
 LOOKS = 2
-ENDING_LOOKS = 50
-"""What a slow disk may take to let a process end: five virtual seconds."""
+ENDING_LOOKS = 300
+"""What a slow disk may take to let a process end: half a virtual minute."""
 LOOKED_UP = 10
 """Coins of any time that are looked up after each block."""
 

@@ -77,6 +77,26 @@ def test_a_transaction_is_announced_to_all_after_a_short_random_delay() -> None:
     assert all(message == Inv((tx.wtxid,)) for _, message in announced)
 
 
+def test_what_waits_on_is_announced_again_and_what_was_mined_is_not() -> None:
+    node, relay = relay_with(1, 2)
+    mined, waiting = payments(2)
+    for tx in (mined, waiting):
+        put(node, relay, tx, 0.0)
+    while relay.wake_at < inf:
+        relay.on_wake(relay.wake_at)
+    del node.mempool[mined.wtxid]
+    least, most = CONFIG.tx_retell_s
+    assert sent(Inv, relay.on_tick(least - 1)) == []
+    told = sent(Inv, relay.on_tick(most))
+    assert told == [(1, Inv((waiting.wtxid,))), (2, Inv((waiting.wtxid,)))]
+    assert sent(Inv, relay.on_tick(most + least - 1)) == []
+    assert sent(Inv, relay.on_tick(2 * most)) == told
+    (served,) = relay.on_gettxs(2, (waiting.wtxid,))
+    assert served == ServeTxs(2, (waiting.wtxid,), ())
+    node.mempool.clear()
+    assert sent(Inv, relay.on_tick(3 * most)) == []
+
+
 def test_transactions_are_announced_in_batches_in_their_order() -> None:
     node, relay = relay_with(1)
     txs = payments(5)
