@@ -17,7 +17,7 @@ from consensus.errors import DecodeError, Violation
 from consensus.hashes import BlockHash
 from consensus.header_tree import HeaderNode, Status
 from p2p.actions import Action, AddBlockTxs, AddCompact, AddHeaders, Blame, Send
-from p2p.bounded import RecentSet
+from p2p.bounded import RecentCounts, RecentSet
 from p2p.compact import Reconstruction, can_be_compact, make_compact
 from p2p.config import NetworkConfig
 from p2p.download import BlockDownload
@@ -62,7 +62,7 @@ class _Peer:
         """We asked it for them, now or earlier."""
         self.served: RecentSet[BlockHash] = RecentSet(LATE_MAX)
         """Blocks of which it was given transactions: once each."""
-        self.late: RecentSet[BlockHash] = RecentSet(LATE_MAX)
+        self.late: RecentCounts[BlockHash] = RecentCounts(LATE_MAX)
         """Blocks of which it was asked for transactions in vain; they may still come."""
 
 
@@ -253,8 +253,7 @@ class BlockRelay:
         state = self._peers.get(peer)
         attempt = self._attempts.get((message.hash, peer))
         if state is None or attempt is None or attempt.deadline == inf:
-            if state is not None and message.hash in state.late:
-                state.late.discard(message.hash)
+            if state is not None and state.late.take(message.hash):
                 return []
             return [Blame(peer, Fault.UNREQUESTED, "transactions of a block")]
         attempt.deadline = inf

@@ -43,6 +43,29 @@ class RecentSet(Generic[T]):
         return taken
 
 
+class RecentCounts(Generic[T]):
+    """How often each item was added; beyond `size_max` items the oldest is forgotten."""
+
+    def __init__(self, size_max: int) -> None:
+        self._counts: dict[T, int] = {}
+        self._size_max = size_max
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def add(self, item: T) -> None:
+        self._counts[item] = self._counts.get(item, 0) + 1
+        if len(self._counts) > self._size_max:
+            del self._counts[next(iter(self._counts))]
+
+    def take(self, item: T) -> bool:
+        """Take it away once; whether it was there."""
+        count = self._counts.pop(item, 0)
+        if count > 1:
+            self._counts[item] = count - 1
+        return count > 0
+
+
 class TokenBucket:
     """Allows something so often in the long run, and `burst` times at once."""
 

@@ -15,6 +15,7 @@ from consensus.errors import DecodeError, Violation
 from consensus.hashes import BlockHash
 from consensus.header_tree import HeaderNode, Status
 from p2p.actions import AcceptBlock, Action, Blame, Close, Send
+from p2p.bounded import RecentCounts
 from p2p.config import NetworkConfig
 from p2p.messages import GETBLOCKS_MAX, GetBlocks, block_hash_of
 from p2p.peer import Fault, Reason, is_to_blame
@@ -56,7 +57,7 @@ class _Supplier:
         self.plan: deque[HeaderNode] = deque()
         """Headers on its chain whose blocks are still to be asked for, lowest first."""
         self.planned_to: HeaderNode | None = None
-        self.late: dict[BlockHash, int] = {}
+        self.late: RecentCounts[BlockHash] = RecentCounts(LATE_MAX)
         """What it was asked for and lost to another, and how often: each answer may still come."""
         self.lacks: dict[BlockHash, None] = {}
         """What it was asked for in vain."""
@@ -194,11 +195,7 @@ class BlockDownload:
             del supplier.in_flight[block_hash]
             supplier.stalls = 0
             supplier.window = min(2 * supplier.window, GETBLOCKS_MAX)
-        elif block_hash in supplier.late:
-            supplier.late[block_hash] -= 1
-            if not supplier.late[block_hash]:
-                del supplier.late[block_hash]
-        else:
+        elif not supplier.late.take(block_hash):
             return [Blame(peer, Fault.UNREQUESTED, "block")]
         supplier.progress_at = now
         if block_hash in self._accepting or self._node.has_block(block_hash):
@@ -256,6 +253,8 @@ class BlockDownload:
             return []
         for block_hash in absent:
             _remember(supplier.lacks, block_hash)
+            # It may answer another question, for what is missing of the block; then this one still comes.
+            supplier.late.add(block_hash)
         self._release(supplier, absent)
         return self.fill(now)
 
@@ -284,7 +283,7 @@ class BlockDownload:
         supplier.resting_until = now + self._config.block_timeout_s
         lost = list(supplier.in_flight)
         for block_hash in lost:
-            _count(supplier.late, block_hash)
+            supplier.late.add(block_hash)
         self._release(supplier, lost)
         if supplier.stalls >= STALLS_MAX:
             return [Close(supplier.chain.peer, Reason.STALLED)]
@@ -316,7 +315,7 @@ class BlockDownload:
             ):
                 block_hash = first.node.hash
                 holder = self._suppliers[first.peer]
-                _count(holder.late, block_hash)
+                holder.late.add(block_hash)
                 del holder.in_flight[block_hash]
                 self._requests[block_hash] = _Request(first.node, supplier.chain.peer, now)
                 supplier.in_flight[block_hash] = first.node
@@ -328,12 +327,5 @@ class BlockDownload:
 def _remember(hashes: dict[BlockHash, None], block_hash: BlockHash) -> None:
     """Add to a set of which the oldest are forgotten."""
     hashes[block_hash] = None
-    if len(hashes) > LATE_MAX:
-        del hashes[next(iter(hashes))]
-
-
-def _count(hashes: dict[BlockHash, int], block_hash: BlockHash) -> None:
-    """Count up, and forget the oldest likewise."""
-    hashes[block_hash] = hashes.get(block_hash, 0) + 1
     if len(hashes) > LATE_MAX:
         del hashes[next(iter(hashes))]

@@ -18,7 +18,7 @@ from consensus.header_tree import HeaderNode
 from consensus.params import TX_BYTES_MAX
 from consensus.tx import Tx, decode_tx
 from p2p.actions import Action, Blame, Send, ServeTxs, SubmitTx
-from p2p.bounded import RecentSet
+from p2p.bounded import RecentCounts, RecentSet
 from p2p.config import NetworkConfig
 from p2p.messages import ANNOUNCE_MAX, INV_MAX, Announce, GetTxs, Inv
 from p2p.orphans import Orphanage
@@ -55,7 +55,7 @@ class _TxPeer:
         """When the next announcement may go out at the earliest."""
         self.to_ask: RecentSet[Wtxid] = RecentSet(QUEUE_MAX)
         self.in_flight: set[Wtxid] = set()
-        self.late: RecentSet[Wtxid] = RecentSet(IN_FLIGHT_MAX)
+        self.late: RecentCounts[Wtxid] = RecentCounts(IN_FLIGHT_MAX)
         """What it did not send in time; it may still come."""
 
 
@@ -244,9 +244,7 @@ class TxRelay:
             if want is not None and want.peer == peer:
                 del self._wants[wtxid]
                 state.in_flight.discard(wtxid)
-            elif wtxid in state.late:
-                state.late.discard(wtxid)
-            else:
+            elif not state.late.take(wtxid):
                 blame = [Blame(peer, Fault.UNREQUESTED, "transaction")]
                 continue
             if not self._is_known(wtxid):

@@ -311,8 +311,10 @@ class HeaderSync:
         # What it announces is beyond what we know, so it probably has more.
         chain.claimed = max(chain.claimed, self._node.tree.best_header.work + 1)
         # What builds on a header that is too new for us is nobody's fault: else a node whose clock is
-        # slow would send all its peers away.
-        too_often = chain.unconnecting > UNCONNECTING_MAX and not chain.is_ahead
+        # slow would send all its peers away. Nor is anybody to blame while a question of ours got no
+        # answer in time: perhaps no question is heard, and so nothing that they announce connects.
+        is_excused = chain.is_ahead or any(other.stalls for other in self.chains.values())
+        too_often = chain.unconnecting > UNCONNECTING_MAX and not is_excused
         found: list[Action] = [Blame(chain.peer, Fault.UNCONNECTING)] if too_often else []
         return found + self._start(now)
 

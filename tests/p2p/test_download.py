@@ -160,6 +160,14 @@ def test_a_peer_may_answer_as_often_as_it_was_asked_for_a_block() -> None:
     assert only(Blame, scene.deliver(1, 1, 41.0)) == [Blame(1, Fault.UNREQUESTED, "block")]
 
 
+def test_a_block_still_comes_after_a_notfound_that_was_for_its_missing_transactions() -> None:
+    scene = Scene(1, headers=1)
+    scene.download.fill(0.0)
+    scene.download.on_notfound(1, [BLOCKS[0].header.hash], 1.0)
+    assert not only(Blame, scene.deliver(1, 1, 2.0))
+    assert only(Blame, scene.deliver(1, 1, 3.0)) == [Blame(1, Fault.UNREQUESTED, "block")]
+
+
 def test_a_peer_that_stalled_is_asked_for_one_block_until_it_delivers() -> None:
     scene = Scene(1)
     scene.download.fill(0.0)

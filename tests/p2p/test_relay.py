@@ -258,6 +258,18 @@ def test_a_transaction_that_comes_late_is_taken() -> None:
     assert only(SubmitTx, relay.on_txs(1, [tx.raw], 6.0))
 
 
+def test_a_peer_may_answer_as_often_as_it_was_asked_for_a_transaction() -> None:
+    (tx,) = payments(1)
+    _, relay = relay_with(1)
+    for now in (0.0, 10.0, 20.0):
+        (asked,) = sent(GetTxs, relay.on_inv(1, [tx.wtxid], now))
+        assert asked == (1, GetTxs((tx.wtxid,)))
+        relay.on_tick(now + 5.0)
+    for _ in range(3):  # its answers wait where a line does not get through
+        assert not only(Blame, relay.on_txs(1, [tx.raw], 26.0))
+    assert only(Blame, relay.on_txs(1, [tx.raw], 26.0))[0].fault is Fault.UNREQUESTED
+
+
 @pytest.mark.parametrize(
     ("violation", "is_blamed"),
     [

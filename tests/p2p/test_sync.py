@@ -163,6 +163,21 @@ def test_an_announcement_without_known_parent_is_asked_about_and_in_the_end_a_fa
     assert sync.chains[1].unconnecting == 0
 
 
+def test_who_announces_to_a_node_that_is_not_heard_is_not_to_blame() -> None:
+    node = ToyNode()
+    sync = HeaderSync(node, CONFIG)
+    for peer in (1, 2):
+        sync.on_ready(peer, False, hello_at(node.tip, node.chain_id), 0.0)
+    missing = Missing(Rule.HEADER_PARENT_UNKNOWN)
+    (add,) = only(AddHeaders, sync.on_announce(1, RAWS[20:21], 0.0))
+    sync.on_headers_added(1, add.headers, False, missing, 0.0)
+    sync.on_tick(CONFIG.headers_timeout_s)  # no answer: perhaps the question did not get through
+    for peer in (1, 2):
+        for _ in range(UNCONNECTING_MAX + 2):
+            (add,) = only(AddHeaders, sync.on_announce(peer, RAWS[20:21], 30.0))
+            assert only(Blame, sync.on_headers_added(peer, add.headers, False, missing, 30.0)) == []
+
+
 def test_what_builds_on_a_header_from_the_future_is_nobodys_fault() -> None:
     _, sync, _ = joined(1)
     (add,) = only(AddHeaders, sync.on_headers(1, RAWS[:1], 1.0))
