@@ -219,10 +219,11 @@ class Checker:
             self._report(self._host, "a payment of a block that was taken off does not wait")
 
     async def _check_best(self, ledger: Ledger) -> None:
-        """Look twice: a block may come while this wakes up. A process whose disk failed has to end
-        in that time or soon after, and this with it; or it goes on, and has the best block."""
+        """Look twice: a block may come while this wakes up. A process whose disk failed, or holds
+        what was not written, has to end soon, and this with it; or it goes on, and has the best block.
+        """
         looked = 0
-        while looked < (ENDING_LOOKS if self._host.is_failing else LOOKS):
+        while looked < (ENDING_LOOKS if self._host.may_end else LOOKS):
             await self._host.pause()
             await ledger.chain.settled()
             if all(node.work <= ledger.tip.work for node in ledger.tree if node.linked):

@@ -70,8 +70,8 @@ class Host:
         """What the last process said before it gave up."""
         self.is_damaged = False
         """Whether its disk was at fault. No crash and no loss of power makes it so."""
-        self.is_failing = False
-        """Whether its process met a disk that refused something, and has to end soon for that."""
+        self._is_refused = False
+        """Whether its process met a disk that refused something."""
         self.began_anew = False
         """Whether it ever had fewer blocks than all begin with: then it believes in less work."""
         self._tell = tell
@@ -102,7 +102,7 @@ class Host:
         )  # fmt: skip
         self._must_reindex = False
         self.is_recovering = True
-        self.is_failing = False
+        self._is_refused = False
         self._tell(self, "start", f"life {self.lives}")
         context = domain.context.copy()
         self.node = node = context.run(Node, settings, machine)
@@ -199,6 +199,11 @@ class Host:
         return self._machine.desk.dispatcher
 
     @property
+    def may_end(self) -> bool:
+        """Whether its process has reason to end for its disk; a slow one lets it take a while."""
+        return self._is_refused or self.is_damaged
+
+    @property
     def tasks(self) -> int:
         """Tasks of the process that have not ended."""
         return len(self._domain.running())
@@ -240,7 +245,7 @@ class Host:
         if not trap.lasts:
             self.trap = None
         self.is_damaged = self.is_damaged or trap.error != errno.ENOSPC
-        self.is_failing = True
+        self._is_refused = True
         name = errno.errorcode[trap.error]
         self._tell(self, "disk", f"{name} at {what}")
         raise OSError(trap.error, os.strerror(trap.error))
