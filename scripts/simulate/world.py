@@ -17,6 +17,7 @@ from consensus.pow import hash_as_number
 from consensus.tx import Coin, OutPoint
 from node.rpc import ports
 from p2p.peer import Reason
+from scripts.simulate.agreement import agree
 from scripts.simulate.bounds import Suspicions
 from scripts.simulate.caller import Street
 from scripts.simulate.checker import Checker
@@ -411,19 +412,9 @@ class World:
             await asyncio.sleep(LOOK_S)
 
     def _agree(self) -> bool:
-        """Whether all stand at one block, with the same payments waiting."""
-        apis = [host.api for host in self.hosts]
-        if any(host.is_recovering for host in self.hosts):
-            return False
-        states = {
-            (
-                api.ledger.tip.hash,
-                frozenset(checked.tx.wtxid for checked in api.ledger.waiting_txs()),
-            )
-            for api in apis
-            if api is not None
-        }
-        return None not in apis and len(states) == 1
+        apis = [host.api for host in self.hosts if not host.is_recovering]
+        ledgers = [api.ledger for api in apis if api is not None]
+        return len(ledgers) == len(self.hosts) and agree(ledgers)
 
     def _tips(self) -> str:
         return ", ".join(
