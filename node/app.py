@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from node.blockfiles import RecordFiles
 from node.config import PORTS, PRIVATE_PORTS, ConfigError, Settings
 from node.datadir import MEMPOOL_FILE, PEERS_FILE, DataDirectory, SmallFile
 from node.descriptors import share_out
+from node.doors import House
 from node.events import EventBus, TipChanged
 from node.identity import load_tls
 from node.keeper import TemplateKeeper
@@ -32,7 +33,7 @@ from node.peering import Peering, listen_to_ledger
 from node.policy import Policy
 from node.recovery import check_sources, restore
 from node.rpc import ports
-from node.rpc.auth import AuthError, parse_user, remove_cookie, write_cookie
+from node.rpc.auth import AuthError, User, parse_user, remove_cookie, write_cookie
 from node.rpc.dispatch import Dispatcher
 from node.rpc.methods import METHODS
 from node.rpc.methods_mining import prepare_template, show_entry
@@ -53,6 +54,7 @@ MEMPOOL_LOAD_PER_TURN = 10
 class _Rpc(NamedTuple):
     dispatcher: Dispatcher[ports.Node]
     server: RpcServer
+    users: Sequence[User]
 
 
 class Node:
@@ -161,7 +163,8 @@ class Node:
         # After the network, that peers hear of what nobody may have heard of yet.
         await self._load_mempool()
         self._closers.append(self._save_mempool)
-        self._start_mining()
+        templates, extranonces = self._start_mining()
+        await self._open_doors(self._answer_calls(templates, extranonces))
 
     async def _open_store(self) -> Store:
         settings, directory, machine = self.settings, self.directory, self.machine
@@ -199,7 +202,7 @@ class Node:
         dispatcher: Dispatcher[ports.Node] = Dispatcher(METHODS, settings.params)
         server = self.machine.make_rpc_server(dispatcher, users, settings.config.rpc_host)
         await _listen("rpc", settings.rpc, server.start(*settings.rpc))
-        self._rpc = _Rpc(dispatcher, server)
+        self._rpc = _Rpc(dispatcher, server, users)
         log.info("JSON-RPC at http://%s", settings.rpc._replace(port=server.port))
 
     async def _remove_cookie(self) -> None:
@@ -242,7 +245,7 @@ class Node:
         if self.tls is not None:
             log.info("certificate %s", self.tls.certificate.fingerprint.hex())
 
-    def _start_mining(self) -> None:
+    def _start_mining(self) -> tuple[TemplateBuilder, Extranonces]:
         settings, ledger = self.settings, self.ledger
         extranonces = Extranonces(self.machine.secret(4))
         templates = TemplateBuilder(
@@ -281,10 +284,15 @@ class Node:
             task = self._spawn(miner.run())
             self._closers.append(lambda: self._cancel(task))
             log.info("mining to %s", settings.config.mine_to)
+        return templates, extranonces
+
+    def _answer_calls(self, templates: TemplateBuilder, extranonces: Extranonces) -> ports.Node:
+        """Have the JSON-RPC answer from the parts, which are all there now."""
+        settings, ledger = self.settings, self.ledger
         backups = Backups(ledger.chain, self.machine.disk, self.machine.open_database)
         self._closers.append(backups.close)
         assert self._rpc is not None
-        self._rpc.dispatcher.node = ports.Node(
+        node = self._rpc.dispatcher.node = ports.Node(
             ledger=ledger,
             network=Peering(self.network, self.tls),
             templates=templates,
@@ -297,6 +305,16 @@ class Node:
             p2p_port=PORTS.get(settings.params.name.decode(), PRIVATE_PORTS)[1],
             version=VERSION,
         )
+        return node
+
+    async def _open_doors(self, node: ports.Node) -> None:
+        assert self._rpc is not None
+        house = House(self.settings, node, self._rpc.users, share_out(self.machine.descriptors))
+        for door in self.machine.make_doors(house):
+            # First, since one that cannot start may have come half of the way.
+            self._closers.append(door.close)
+            await _listen(door.option, door.endpoint, door.start())
+            log.info("%s at %s", door.option, door.endpoint)
 
     async def _close_directory(self) -> None:
         self.directory.close()

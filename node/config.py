@@ -27,6 +27,8 @@ PORTS: Mapping[str, tuple[int, int]] = {
 }
 PRIVATE_PORTS = (39931, 39932)
 """Ports for RPC and peers of every network that is not built in."""
+WEB_PORT_AFTER = 2
+"""The web server's port of a network lies so far behind that of its RPC."""
 PORT_MAX = 65_535
 _ENDPOINT = re.compile(
     r"(\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[A-Za-z0-9._-]+))(:(?P<port>[0-9]{1,5}))?"
@@ -58,6 +60,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     mine_stale_genesis: bool = False
     rpc_user: tuple[str, ...] = ()
     rpc_host: tuple[str, ...] = ()
+    web: str = ""
+    web_host: tuple[str, ...] = ()
     mempool_mb: int = 300
     min_fee_rate: int = 1_000
     least_work: str = ""
@@ -93,6 +97,8 @@ class Settings(msgspec.Struct, frozen=True):
     pins: Mapping[Endpoint, bytes] = {}
     """Fingerprints of the certificates that some of `connect` must show."""
     members: Path | None = None
+    web: Endpoint | None = None
+    """Where browsers are answered; None: nowhere."""
     least_work: int = 0
     """What a chain of peers must have before its headers are kept."""
 
@@ -236,6 +242,7 @@ def settle(config: Config) -> Settings:
         p2p=p2p if config.listen else None,
         connect=tuple(connect),
         pins=pins,
+        web=parse_endpoint("web", config.web, rpc_port + WEB_PORT_AFTER) if config.web else None,
         members=_path("members", config.members) if config.members else None,
         mine_to=mine_to,
         least_work=_work(config.least_work) if config.least_work else LEAST_WORK.get(name, 0),

@@ -13,6 +13,7 @@ OWN = 32
 RPC_MAX = 256
 INBOUND_MAX = 117
 HANDSHAKING_MAX = 32
+WEB_MAX = 128
 
 
 class Shares(NamedTuple):
@@ -23,16 +24,19 @@ class Shares(NamedTuple):
     """Peers that connected to us."""
     handshaking: int
     """Of those that have still to begin, beside them."""
+    web: int
+    """Browsers, and programs that watch the node."""
 
     @property
     def are_short(self) -> bool:
         """Whether there are fewer connections than there would be with more descriptors."""
-        return self < Shares(RPC_MAX, INBOUND_MAX, HANDSHAKING_MAX)
+        return self < Shares(RPC_MAX, INBOUND_MAX, HANDSHAKING_MAX, WEB_MAX)
 
 
 def share_out(descriptors: int) -> Shares:
     """`descriptors`: how many the process may have open at once."""
     rest = max(8, descriptors - OWN)
     return Shares(
-        min(RPC_MAX, rest // 3), min(INBOUND_MAX, rest // 4), min(HANDSHAKING_MAX, rest // 8)
-    )
+        min(RPC_MAX, rest // 3), min(INBOUND_MAX, rest // 4), min(HANDSHAKING_MAX, rest // 8),
+        min(WEB_MAX, rest // 8),
+    )  # fmt: skip

@@ -6,13 +6,14 @@ A simulation hands over another machine, and runs the very same node.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Protocol
 
 from node.database import Database
 from node.disk import Disk
+from node.doors import Door, House
 from node.rpc.auth import User
 from node.rpc.dispatch import Dispatcher
 from node.verify import Verifier
@@ -82,3 +83,6 @@ class Machine(Protocol):
     def make_rpc_server(
         self, dispatcher: Dispatcher[Any], users: Iterable[User], hosts: Iterable[str]
     ) -> RpcServer: ...
+
+    def make_doors(self, house: House) -> Sequence[Door]:
+        """The servers beside the JSON-RPC that the settings ask for."""

@@ -77,6 +77,15 @@ _RUN: Sequence[Decorator] = (
         "--rpc-host", multiple=True, metavar="NAME",
         help="A name by which clients may call this machine. May be given again.",
     ),
+    click.option(
+        "--web", metavar="HOST[:PORT]",
+        help="Where to answer browsers, and programs that watch the node. [off; port 9933, test "
+        "19933, regtest 29933, others 39933]",
+    ),
+    click.option(
+        "--web-host", multiple=True, metavar="NAME",
+        help="A name by which browsers may call this machine. May be given again.",
+    ),
     click.option("--mempool-mb", type=int, metavar="MB", help="Memory for waiting "
                  "transactions. [300]"),
     click.option(

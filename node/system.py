@@ -16,6 +16,7 @@ from typing import Any
 from node import db
 from node.descriptors import share_out
 from node.disk import SYSTEM_DISK
+from node.doors import Door, House, make_doors
 from node.rpc.auth import User
 from node.rpc.dispatch import Dispatcher
 from node.rpc.limits import Limits
@@ -92,3 +93,6 @@ class System:
     ) -> RpcServer:
         limits = Limits(connections=share_out(self.descriptors).rpc)
         return RpcServer(dispatcher, users, time.time, hosts, limits)
+
+    def make_doors(self, house: House) -> list[Door]:
+        return make_doors(house)

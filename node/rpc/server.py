@@ -10,19 +10,18 @@ in is remembered by its head, and goes a shorter way next time (`node.rpc.connec
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, NoReturn
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from node.hosts import HostNames
 from node.rpc.auth import Authenticator, User
 from node.rpc.connection import RESTS, Connection, Desk, LongWay
 from node.rpc.dispatch import Dispatcher, Reply
@@ -39,22 +38,6 @@ NEVER_S = 365 * 86_400.0
 """aiohttp does not see what goes the short way, so it must not tell who rests."""
 CLOSING_S = 2.0
 """Time for what is being answered to end when the server is closed."""
-
-
-@lru_cache(64)
-def _host_name(host: str) -> str:
-    """The name in a Host header, without port; empty for what is none."""
-    match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]*)(:[0-9]{1,5})?", host)
-    return match[1].strip("[]").lower().removesuffix(".") if match else ""
-
-
-@lru_cache(64)
-def _is_ip_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 class _Refused(Exception):
@@ -100,7 +83,7 @@ class RpcServer:
         this machine."""
         self._dispatcher = dispatcher
         self._users = Authenticator(users)
-        self._hosts = {"localhost", *(host.lower() for host in hosts)}
+        self._hosts = HostNames(hosts)
         self._limits = limits or Limits()
         self._http: web.Server | None = None
         self._looking: asyncio.TimerHandle | None = None
@@ -210,7 +193,7 @@ class RpcServer:
             raise _Refused(505, "this server speaks HTTP/1.1")
         if "Origin" in headers or "Sec-Fetch-Site" in headers:
             raise _Refused(403, "pages in a browser may not call this")
-        if not self._is_own_name(headers.get("Host")):
+        if not self._hosts.is_own(headers.get("Host")):
             raise _Refused(403, "this server does not go by that name (see rpc hosts)")
         if request.method != "POST":
             raise _Refused(405, "JSON-RPC takes POST only", Allow="POST")
@@ -220,12 +203,6 @@ class RpcServer:
         encoding = headers.get("Content-Encoding", "identity").lower()
         if content_type not in _TYPES or encoding != "identity":
             raise _Refused(415, "the body must be application/json, not compressed")
-
-    def _is_own_name(self, host: str | None) -> bool:
-        if host is None:
-            return True  # HTTP/1.0; every browser sends one
-        name = _host_name(host)
-        return name in self._hosts or _is_ip_address(name)
 
     async def _fail(self, request: web.BaseRequest) -> NoReturn:
         """Answer a wrong password: late, but never so many that others have to wait."""

@@ -22,6 +22,7 @@ from consensus.block import Block
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 _RPC_AT = re.compile(r"JSON-RPC at http://127\.0\.0\.1:(\d+)")
+_DOOR_AT = re.compile(r"\b(web|electrum|stratum|zmq) at (?:tcp://)?127\.0\.0\.1:(\d+)")
 _P2P_AT = re.compile(r"peers at (127\.0\.0\.\d+):(\d+)")
 
 
@@ -57,6 +58,8 @@ class Daemon:
         self.rpc_port = 0
         self.p2p_host = "127.0.0.1"
         self.p2p_port = 0
+        self.doors: dict[str, int] = {}
+        """Ports of the servers beside the JSON-RPC, by the option that asked for each."""
         self.log: list[str] = []
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
@@ -98,6 +101,8 @@ class Daemon:
             self.log.append(line.rstrip("\n"))
             if found := _RPC_AT.search(line):
                 self.rpc_port = int(found[1])
+            if found := _DOOR_AT.search(line):
+                self.doors[found[1]] = int(found[2])
             if found := _P2P_AT.search(line):
                 self.p2p_host, self.p2p_port = found[1], int(found[2])
 

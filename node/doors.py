@@ -1,0 +1,56 @@
+"""Servers beside the JSON-RPC, each off unless an option names where it listens.
+
+They open when the node is ready, and close before anything that they ask is closed. To add one: a
+module that speaks its protocol, its option in node/config.py and node/options.py, and its lines below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from node.config import Settings
+from node.descriptors import Shares
+from node.rpc import ports
+from node.rpc.auth import User
+from node.web.server import WebServer
+from p2p.ports import Endpoint
+
+
+class Door(Protocol):
+    """Listens somewhere and answers from what the node knows."""
+
+    @property
+    def option(self) -> str:
+        """The option that asks for it, without hyphens before it."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it listens; once started, with the port that it has."""
+
+    async def start(self) -> None:
+        """Raises: OSError (the port is taken)."""
+
+    async def close(self) -> None: ...
+
+
+class House(NamedTuple):
+    """What doors are made of."""
+
+    settings: Settings
+    node: ports.Node
+    users: Sequence[User]
+    """Who may be asked for, and do, more than look."""
+    shares: Shares
+    """How many connections each door may hold."""
+
+
+def make_doors(house: House) -> list[Door]:
+    """Those that the settings ask for."""
+    doors: list[Door] = []
+    settings = house.settings
+    if settings.web is not None:
+        doors.append(
+            WebServer(house.node, settings.web, house.users, settings.config.web_host, house.shares.web)
+        )  # fmt: skip
+    return doors
