@@ -14,10 +14,18 @@ RPC_MAX = 256
 INBOUND_MAX = 117
 HANDSHAKING_MAX = 32
 WEB_MAX = 128
+STRATUM_MAX = 256
+OUTBOUND = 8
+"""Peers that we connect to, unless told otherwise."""
+TABLES_PART, TABLES_MAX = 5, 512
+"""A fifth of all descriptors is the database's, for its tables; it uses no more than so many."""
+DESCRIPTORS_FEW = 256
+"""With fewer, the database closes tables to open others, and connections come first."""
+LEAST = 2
 
 
 class Shares(NamedTuple):
-    """Connections at most. A fifth of all descriptors is the database's, for its tables."""
+    """Connections at most."""
 
     rpc: int
     inbound: int
@@ -26,17 +34,27 @@ class Shares(NamedTuple):
     """Of those that have still to begin, beside them."""
     web: int
     """Browsers, and programs that watch the node."""
+    stratum: int
+    """Miners."""
 
     @property
     def are_short(self) -> bool:
-        """Whether there are fewer connections than there would be with more descriptors."""
-        return self < Shares(RPC_MAX, INBOUND_MAX, HANDSHAKING_MAX, WEB_MAX)
+        """Whether more descriptors would make for more clients and peers."""
+        return self[:4] < (RPC_MAX, INBOUND_MAX, HANDSHAKING_MAX, WEB_MAX)
 
 
 def share_out(descriptors: int) -> Shares:
     """`descriptors`: how many the process may have open at once."""
-    rest = max(8, descriptors - OWN)
+    tables = 0 if descriptors < DESCRIPTORS_FEW else min(descriptors // TABLES_PART, TABLES_MAX)
+    rest = descriptors - OWN - OUTBOUND - tables
+
+    def part(divisor: int, most: int) -> int:
+        return max(LEAST, min(most, rest // divisor))
+
     return Shares(
-        min(RPC_MAX, rest // 3), min(INBOUND_MAX, rest // 4), min(HANDSHAKING_MAX, rest // 8),
-        min(WEB_MAX, rest // 8),
-    )  # fmt: skip
+        rpc=part(3, RPC_MAX),
+        inbound=part(4, INBOUND_MAX),
+        handshaking=part(8, HANDSHAKING_MAX),
+        web=part(6, WEB_MAX),
+        stratum=part(12, STRATUM_MAX),
+    )

@@ -113,5 +113,5 @@ def test_descriptors_suffice_for_every_share(descriptors: int) -> None:
     outbound, tables = 8, descriptors // 5
     assert sum(shares) + OWN + outbound <= descriptors
     assert descriptors < 256 or sum(shares) + OWN + outbound + min(tables, 512) <= descriptors
-    assert min(shares) >= 4
+    assert min(shares) >= 2
     assert shares.are_short == (descriptors < 1_024)
