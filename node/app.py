@@ -20,7 +20,7 @@ from consensus.tx import BURN_LOCK
 from node.backup import Backups
 from node.blockfiles import RecordFiles
 from node.config import PORTS, PRIVATE_PORTS, ConfigError, Settings
-from node.datadir import MEMPOOL_FILE, PEERS_FILE, DataDirectory, SmallFile
+from node.datadir import MEMPOOL_FILE, PEERS_FILE, REBUILD, DataDirectory, SmallFile
 from node.descriptors import share_out
 from node.doors import House
 from node.events import EventBus, TipChanged
@@ -170,8 +170,11 @@ class Node:
         settings, directory, machine = self.settings, self.directory, self.machine
         first = genesis(settings.params)
         blocks = RecordFiles(directory.blocks, "blk", disk=machine.disk)
-        undo = RecordFiles(directory.undo, "undo", disk=machine.disk)
-        if settings.config.reindex:
+        is_anew = settings.config.reindex
+        undo = RecordFiles(
+            directory.undo, "undo", disk=machine.disk, remedy=REBUILD, may_lack=is_anew
+        )
+        if is_anew:
             await check_sources(blocks, first.raw)
             log.info("rebuilding the database from the block files")
             machine.destroy_database(directory.state)

@@ -39,34 +39,37 @@ class RecordFiles:
 
     def __init__(
         self, directory: Path, name: str, file_bytes_max: int = FILE_BYTES_MAX,
-        disk: Disk = SYSTEM_DISK,
+        disk: Disk = SYSTEM_DISK, remedy: str = SYNC_AGAIN, may_lack: bool = False,
     ) -> None:  # fmt: skip
-        """Raises: StorageError."""
+        """`remedy`: what to do where there is no copy of a file that is damaged or missing; `may_lack`:
+        files may be missing, since all of them go anyway. Raises: StorageError.
+        """
         self._disk = disk
         self._directory = directory
         self._name = name
         self._file_bytes_max = file_bytes_max
+        self._remedy = remedy
         self._readers: dict[int, int] = {}
         self._writer: int | None = None
         try:
             disk.mkdir(directory)
-            last = self._last_number()
+            last = self._last_number(may_lack)
         except OSError as error:
             raise _cannot("use", directory, error) from None
         self.end = FilePosition(last, self._size(last))
         self._synced_to = self.end.file
         """What stands in files before this one is on the disk."""
 
-    def _last_number(self) -> int:
+    def _last_number(self, may_lack: bool) -> int:
         pattern = re.compile(re.escape(self._name) + r"(\d{5,})\.dat")
         found = [pattern.fullmatch(name) for name in self._disk.listdir(self._directory)]
         numbers = sorted(int(match[1]) for match in found if match)
-        if numbers != list(range(len(numbers))):
+        if numbers != list(range(len(numbers))) and not may_lack:
             raise StorageError(
                 f"a file of {self._directory / self._name} is missing",
-                f"restore it from a copy, or {SYNC_AGAIN}",
+                f"restore it from a copy, or {self._remedy}",
             )
-        return max(0, len(numbers) - 1)
+        return numbers[-1] if numbers else 0
 
     def path_of(self, number: int) -> Path:
         """The file of that number."""
@@ -132,7 +135,7 @@ class RecordFiles:
         if payload is None:
             raise StorageError(
                 f"{self.path_of(place.file)} is damaged at byte {place.offset}",
-                f"restore the file from a copy, or {SYNC_AGAIN}",
+                f"restore the file from a copy, or {self._remedy}",
             )
         return payload
 

@@ -23,7 +23,7 @@ from consensus.params import Params
 from node import check_rows, db
 from node.archive import encode_undo
 from node.blockfiles import RecordFiles
-from node.datadir import MEMPOOL_FILE, PEERS_FILE, SYNC_AGAIN, DataDirectory
+from node.datadir import MEMPOOL_FILE, PEERS_FILE, REBUILD, SYNC_AGAIN, DataDirectory
 from node.layout import (
     FORMAT,
     HEADER,
@@ -122,10 +122,10 @@ class _Checker:
 
     def _open_files(self, path: Path, name: str, stack: ExitStack) -> RecordFiles | None:
         if not path.is_dir():
-            self.add(f"{path} is missing", RESTORE_FILE)
+            self.add(f"{path} is missing", RESTORE_FILE if name == "blk" else REINDEX)
             return None
         try:
-            files = RecordFiles(path, name)
+            files = RecordFiles(path, name, remedy=SYNC_AGAIN if name == "blk" else REBUILD)
         except StorageError as error:
             self.add(error.what, error.remedy)
             return None
@@ -202,8 +202,9 @@ class _Checker:
             if (place := row.block if kind == "block" else row.undo) is not None
         }
         size = sum(1 for _ in wanted)
+        remedy = RESTORE_FILE if kind == "block" else REINDEX
         if end is not None and _key(files.end) < _key(end):
-            self.add(f"the {kind} files are shorter than the database says", RESTORE_FILE)
+            self.add(f"the {kind} files are shorter than the database says", remedy)
         for number, (place, payload) in enumerate(self._records(files), 1):
             if number % PROGRESS_EVERY == 0:
                 self._tell(f"{kind} files: record {number:,}, {size:,} known")
@@ -220,7 +221,7 @@ class _Checker:
             path = files.path_of(place.file)
             self.add(
                 f"no {kind} record of block {_text(block_hash)} at byte {place.offset} of {path}",
-                RESTORE_FILE if kind == "block" else REINDEX,
+                remedy,
             )
 
     def _records(self, files: RecordFiles) -> Iterator[tuple[FilePosition, bytes | None]]:

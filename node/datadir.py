@@ -31,6 +31,8 @@ SYNC_AGAIN = (
     "again or bring back a backup by `taeld restore`"
 )
 """What to do when the block files are damaged and there is no copy of them."""
+REBUILD = "start once with --reindex to rebuild it from the block files"
+"""What to do when anything else of the ledger is."""
 
 
 class DataDirectory:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import plyvel
 
 from consensus.errors import StorageError
+from node.disk import SYSTEM_DISK, Disk, sync
 
 T = TypeVar("T")
 _REMEDY_DAMAGED = "start once with --reindex to rebuild the database from the block files"
@@ -184,7 +185,22 @@ def shadow(path: Path, target: Path) -> None:
         ) from None
 
 
-def destroy(path: Path) -> None:
-    """Remove the database at `path`, if there is one."""
+def destroy(path: Path, disk: Disk = SYSTEM_DISK) -> None:
+    """Remove the database at `path`, if there is one. Whenever that ends early, what is left opens as
+    it was, as it was some batches before, or empty. Raises: StorageError."""
+
+    def remove() -> None:
+        # LevelDB would read a log that it finds into the next database here; the newest goes first,
+        # that no batch is left without those before it. Without CURRENT, the rest is rubbish to it.
+        logs = sorted((file for file in path.glob("*.log")), key=_number_of, reverse=True)
+        for file in [*logs, *path.glob("CURRENT")]:
+            disk.unlink(file)
+            sync(disk, path)
+        plyvel.destroy_db(str(path))
+
     if path.exists():
-        _guarded(f"removing {path}", lambda: plyvel.destroy_db(str(path)))
+        _guarded(f"removing {path}", remove)
+
+
+def _number_of(file: Path) -> int:
+    return int(file.stem) if file.stem.isdecimal() else 0

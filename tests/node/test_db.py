@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from consensus.errors import StorageError
 from node import db
 from node.db import Database, View
+from node.disk import SystemDisk
 
 ROWS = {b"k%05d" % n: random.Random(n).randbytes(60) for n in range(3_000)}
 
@@ -260,6 +262,38 @@ def test_destroy_leaves_an_empty_database_behind(tmp_path: Path) -> None:
     db.destroy(tmp_path / "state")
     assert rows_of(tmp_path / "state") == {}
     db.destroy(tmp_path / "absent")
+
+
+class EndingDisk(SystemDisk):
+    """A disk of a process that is killed when it has synced a directory so many times."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def open(self, path: Path, flags: int, mode: int = 0o600) -> int:
+        if not self.left:
+            raise OSError(errno.EIO, "killed")
+        self.left -= 1
+        return super().open(path, flags, mode)
+
+
+@pytest.mark.parametrize(("steps", "left"), [(0, 2_000), (1, 0)])
+def test_destroy_that_is_killed_leaves_no_database_with_a_hole(
+    tmp_path: Path, steps: int, left: int
+) -> None:
+    path = tmp_path / "state"
+    keys = sorted(ROWS)
+    database = Database(path)
+    database.write([(key, ROWS[key]) for key in keys[:2_000]])
+    database.empty_log()
+    database.write([(key, ROWS[key]) for key in keys[2_000:]])
+    database.close()
+    with pytest.raises(StorageError):
+        db.destroy(path, EndingDisk(steps))
+    found = rows_of(path)
+    assert sorted(found) == keys[:left]
+    db.destroy(path)
+    assert rows_of(path) == {}
 
 
 LIMITED = """

@@ -155,3 +155,24 @@ def test_what_the_remedy_names_comes_back_from_peers_and_the_rest_stays(
                 assert node.stop() == 0
             assert (node.datadir / "peer.pem").read_bytes() == identity
             assert (node.datadir / "taeld.toml").exists()
+
+
+@pytest.mark.parametrize("left", [[], [1], [0, 2]])
+def test_reindex_makes_undo_files_again_that_are_missing(directory: Path, left: list[int]) -> None:
+    undo = directory / "undo"
+    data = (undo / "undo00000.dat").read_bytes()
+    shutil.rmtree(undo)
+    undo.mkdir()
+    for number in left:  # as if there had been several, and these were left
+        (undo / f"undo{number:05}.dat").write_bytes(data)
+    assert any("--reindex" in finding.remedy for finding in looked_at(directory).findings)
+    assert "--reindex" in complaint(taeld(*here(directory)))
+    daemon = Daemon(directory)
+    try:
+        daemon.start("--reindex")
+        assert daemon.call("getblockcount") == BLOCKS
+        assert daemon.stop() == 0
+    finally:
+        if daemon.is_running:
+            daemon.kill()
+    assert not looked_at(directory).findings
