@@ -56,7 +56,8 @@ class Peering:
     def add(self, host: str, port: int, pin: bytes | None = None) -> bool:
         if Endpoint(host, port) in self._hub.added_nodes:
             return False
-        self._pin(Endpoint(host, port), pin)
+        if pin is not None:
+            self._believe(Tls.pin, Endpoint(host, port), pin)
         self._hub.add_node(host, port)
         return True
 
@@ -68,17 +69,18 @@ class Peering:
         return True
 
     def dial_once(self, host: str, port: int, pin: bytes | None = None) -> None:
-        self._pin(Endpoint(host, port), pin)
-        self._hub.connect(host, port)
+        if pin is not None:
+            self._believe(Tls.check_pin, Endpoint(host, port), pin)
+        self._hub.connect(host, port, pin)
 
-    def _pin(self, endpoint: Endpoint, pin: bytes | None) -> None:
+    def _believe(
+        self, how: Callable[[Tls, Endpoint, bytes], None], endpoint: Endpoint, pin: bytes
+    ) -> None:
         """Raises: PinError."""
-        if pin is None:
-            return
         if self._tls is None:
             raise PinError("p2p-tls is off, which leaves nothing to check a fingerprint by")
         try:
-            self._tls.pin(endpoint, pin)
+            how(self._tls, endpoint, pin)
         except TlsError as error:
             raise PinError(str(error)) from None
 

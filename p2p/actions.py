@@ -58,6 +58,8 @@ class Dial(msgspec.Struct, frozen=True):
 
     endpoint: Endpoint
     kind: ConnectionType
+    pin: bytes | None = None
+    """Fingerprint of the one certificate that is believed this time, whatever is pinned for good."""
 
 
 class AddHeaders(msgspec.Struct, frozen=True):

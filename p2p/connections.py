@@ -157,7 +157,7 @@ class Connections:
         endpoint, kind = action.endpoint, action.kind
         try:
             async with asyncio.timeout(self._config.handshake_s):
-                wire = await self._transport.dial(endpoint)
+                wire = await self._transport.dial(endpoint, action.pin)
         except (OSError, TimeoutError) as error:
             log.debug("cannot connect to %s: %s", endpoint, error)
             if kind is ConnectionType.MANUAL and self.dialer.is_first_failure(endpoint):

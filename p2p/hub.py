@@ -130,9 +130,9 @@ class Hub:
             found.ended_received + sum(peer.bytes_received for peer in peers),
         )
 
-    def connect(self, host: str, port: int) -> None:
-        """Try once to connect to a peer."""
-        self._apply([Dial(Endpoint(host, port), ConnectionType.MANUAL)])
+    def connect(self, host: str, port: int, pin: bytes | None = None) -> None:
+        """Try once to connect to a peer, which with `pin` has to show that certificate."""
+        self._apply([Dial(Endpoint(host, port), ConnectionType.MANUAL, pin)])
 
     def add_node(self, host: str, port: int) -> None:
         """Always keep a connection to a peer."""

@@ -185,18 +185,20 @@ class WebSocketTransport:
         )
         return endpoint_of(await listener.start(endpoint))
 
-    async def dial(self, endpoint: Endpoint) -> Wire:
+    async def dial(self, endpoint: Endpoint, pin: bytes | None = None) -> Wire:
         tls = self._tls
         if tls is None:
             return await self._dial(endpoint, None)
         try:
-            return await self._dial(endpoint, tls)
+            return await self._dial(endpoint, tls, pin)
         except ConnectionError as error:
-            if tls.must_encrypt(endpoint) or not _is_no_tls(error.__cause__):
+            if pin is not None or tls.must_encrypt(endpoint) or not _is_no_tls(error.__cause__):
                 raise
         return await self._dial(endpoint, None)
 
-    async def _dial(self, endpoint: Endpoint, tls: Tls | None) -> Wire:
+    async def _dial(
+        self, endpoint: Endpoint, tls: Tls | None, pin: bytes | None = None
+    ) -> Wire:  # fmt: skip
         if self._client is None:
             self._client = _make_client()
         try:
@@ -208,7 +210,8 @@ class WebSocketTransport:
         except (aiohttp.ClientError, ValueError) as error:
             raise ConnectionError(_why(error, tls)) from error
         wire = WebSocketWire(ws, self._clock)
-        refusal = "" if tls is None else tls.refusal(ws.get_extra_info("ssl_object"), endpoint)
+        encrypted = ws.get_extra_info("ssl_object")
+        refusal = "" if tls is None else tls.refusal(encrypted, endpoint, pin)
         if refusal:
             await wire.close(Reason.REQUESTED)
             raise ConnectionError(refusal)

@@ -178,8 +178,11 @@ class Transport(Protocol):
     async def listen(self, endpoint: Endpoint, accept: Accept) -> Endpoint:
         """Accept connections; returns where. Raises: OSError."""
 
-    async def dial(self, endpoint: Endpoint) -> Wire:
-        """Open a connection. Raises: OSError."""
+    async def dial(self, endpoint: Endpoint, pin: bytes | None = None) -> Wire:
+        """Open a connection; with `pin`, to whoever shows the certificate of that fingerprint.
+
+        Raises: OSError.
+        """
 
     async def close(self) -> None:
         """Stop listening and cut what is still open."""

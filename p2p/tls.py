@@ -171,7 +171,7 @@ class Tls:
         self._members = frozenset(member.fingerprint for member in members)
         self._pins = dict(pins or {})
         for endpoint, wanted in self._pins.items():
-            self._check_pin(endpoint, wanted)
+            self.check_pin(endpoint, wanted)
         anchors = b"".join(member.pem for member in members).decode("ascii")
         try:
             self.server = _context(ssl.PROTOCOL_TLS_SERVER, identity, anchors)
@@ -179,13 +179,14 @@ class Tls:
         except ssl.SSLError as error:
             raise TlsError(f"OpenSSL refuses it: {error.reason}") from None
 
-    def _check_pin(self, endpoint: Endpoint, fingerprint: bytes) -> None:
+    def check_pin(self, endpoint: Endpoint, fingerprint: bytes) -> None:
+        """Raises: TlsError, if `fingerprint` is none that could be believed."""
         if self._members and fingerprint not in self._members:
             raise TlsError(f"the certificate pinned for {endpoint} is not among the members")
 
     def pin(self, endpoint: Endpoint, fingerprint: bytes) -> None:
         """Believe at `endpoint` this certificate alone, from now on. Raises: TlsError."""
-        self._check_pin(endpoint, fingerprint)
+        self.check_pin(endpoint, fingerprint)
         if len(self._pins) >= PINS_MAX and endpoint not in self._pins:
             raise TlsError(f"{PINS_MAX} certificates are pinned already")
         self._pins[endpoint] = fingerprint
@@ -198,12 +199,15 @@ class Tls:
         """Whether a plain connection to `endpoint` is out of the question."""
         return self.is_required or endpoint in self._pins
 
-    def refusal(self, encrypted: Any, endpoint: Endpoint | None = None) -> str:
+    def refusal(
+        self, encrypted: Any, endpoint: Endpoint | None = None, pin: bytes | None = None
+    ) -> str:
         """Why a connection is not believed; empty if it is.
 
-        `encrypted` is its SSLObject, None if it is plain; `endpoint` is what was dialled.
+        `encrypted` is its SSLObject, None if it is plain; `endpoint` is what was dialled, and
+        `pin` what it must show instead of what is pinned for it.
         """
-        pinned = None if endpoint is None else self._pins.get(endpoint)
+        pinned = self._pins.get(endpoint) if pin is None and endpoint is not None else pin
         if encrypted is None:
             return "it is not encrypted" if self.is_required or pinned is not None else ""
         shown = shown_by(encrypted)

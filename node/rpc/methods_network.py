@@ -153,7 +153,7 @@ def addnode(context: Node, node: str, command: str) -> Json:
     """Connect to a peer: `command` is add (and stay connected), remove, or onetry.
 
     `node` is HOST, HOST:PORT or, if only one certificate is to be believed there,
-    HOST:PORT#FINGERPRINT.
+    HOST:PORT#FINGERPRINT; with onetry, that holds for the one try.
     """
     host, port, pin = _endpoint(context, node)
     try:

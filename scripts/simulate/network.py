@@ -289,7 +289,7 @@ class VirtualTransport:
         self._listening = endpoint
         return endpoint
 
-    async def dial(self, endpoint: Endpoint) -> VirtualWire:
+    async def dial(self, endpoint: Endpoint, pin: bytes | None = None) -> VirtualWire:
         return await self._network.dial(self._host, endpoint)
 
     async def close(self) -> None:

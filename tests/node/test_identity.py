@@ -133,6 +133,28 @@ def test_a_node_added_with_a_fingerprint_is_believed_with_that_certificate_alone
         assert "certificate" not in peer  # who accepts a connection asks members alone
 
 
+def test_a_fingerprint_of_one_try_leaves_nothing_behind(tmp_path: Path) -> None:
+    a, b = Daemon(tmp_path / "a"), Daemon(tmp_path / "b", "--log-level", "debug")
+
+    def try_wrong(count: int) -> None:
+        b.call("addnode", f"{a.p2p}#{'ab' * 32}", "onetry")
+        wait_for(lambda: sum("not the pinned" in line for line in b.log) >= count, "it is refused")
+
+    with running(a, b):
+        pin = a.call("getnetworkinfo")["certificate"]
+        try_wrong(1)
+        assert b.call("getpeerinfo") == []
+        b.call("addnode", a.p2p, "onetry")
+        wait_for(lambda: b.call("getpeerinfo"), "a try without a fingerprint believes it")
+        b.call("disconnectnode", a.p2p)
+        b.call("addnode", f"{a.p2p}#{pin}", "add")
+        wait_for(lambda: b.call("getpeerinfo"), "they are connected")
+        try_wrong(2)
+        for peer in b.call("getpeerinfo"):
+            b.call("disconnectnode", "", peer["id"])
+        wait_for(lambda: b.call("getpeerinfo"), "what was pinned to stay is believed")
+
+
 @pytest.mark.parametrize(
     ("mode", "owner", "fault"),
     [

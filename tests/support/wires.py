@@ -65,7 +65,7 @@ class MemoryTransport:
         self._world[self._here] = accept
         return self._here
 
-    async def dial(self, endpoint: Endpoint) -> Wire:
+    async def dial(self, endpoint: Endpoint, pin: bytes | None = None) -> Wire:
         accept = self._world.get(endpoint)
         if accept is None:
             raise ConnectionRefusedError(str(endpoint))
