@@ -47,6 +47,8 @@ TXS_SLICE = 8
 SAVE_INTERVAL_S = 600.0
 LOGGED_FAULTS_PER_S = 1.0
 LOGGED_FAULTS_BURST = 100.0
+DEFERRED_MAX = 1_000
+"""Orphans that are about to be tried again; each change of the mempool may have all of them tried."""
 CLOSE_S = 5.0
 """How long the end of the network may take before tasks are cancelled."""
 
@@ -175,11 +177,14 @@ class Hub:
     def _apply(self, actions: Iterable[Action]) -> None:
         """Perform what takes no time; what changes the ledger follows by itself."""
         for action in actions:
-            if isinstance(action, LedgerAction):
+            if not isinstance(action, LedgerAction):
+                self._perform_now(action)
+            elif len(self._deferred) < DEFERRED_MAX:
                 self._deferred.append(action)
                 self._has_deferred.set()
             else:
-                self._perform_now(action)
+                # Nothing but orphans comes to be so many: they are kept, and all tried on a later tick.
+                self._router.txs.try_orphans_later()
         self._poke()
 
     async def _perform(self, actions: Iterable[Action], link: Link | None = None) -> None:

@@ -85,7 +85,7 @@ class TxRelay:
         """In the order of their deadlines."""
         self._submitting: dict[Wtxid, int] = {}
         self._recent: RecentSet[Wtxid] = RecentSet(RECENT_MAX)
-        self._tip_changed = False
+        self._orphans_due = False
         self._retell_at = inf
 
     def on_ready(self, peer: int, now: float) -> None:
@@ -168,9 +168,10 @@ class TxRelay:
             for start in range(0, len(waiting), INV_MAX)
         ]
 
-    def on_tip_changed(self) -> None:
-        """Parents may have come in a block. Looked at on the next tick: blocks can come fast."""
-        self._tip_changed = True
+    def try_orphans_later(self) -> None:
+        """Have all orphans tried on the next tick: their parents may have come in a block, and blocks can
+        come fast."""
+        self._orphans_due = True
 
     def _is_known(self, wtxid: Wtxid) -> bool:
         return wtxid in self._submitting or wtxid in self.orphans or self._node.has_tx(wtxid)
@@ -283,8 +284,8 @@ class TxRelay:
         self.orphans.expire(now)
         if now >= self._retell_at:
             actions += self._retell(now)
-        if self._tip_changed:
-            self._tip_changed = False
+        if self._orphans_due:
+            self._orphans_due = False
             actions += [SubmitTx(o.peer, o.tx.wtxid, o.tx.raw) for o in self.orphans]
         return actions
 

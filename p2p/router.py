@@ -202,7 +202,7 @@ class Router:
 
     def on_tip_changed(self) -> list[Action]:
         now = self._clock.monotonic()
-        self.txs.on_tip_changed()
+        self.txs.try_orphans_later()
         return self.announcer.on_tip_changed(now) + self.download.fill(now)
 
     def on_header_added(self) -> list[Action]:

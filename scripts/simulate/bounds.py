@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sized
 
 from p2p import addrbook, blockrelay, download, link, messages, orphans, presync, relay
 from p2p.addrbook import AddressBook
-from p2p.hub import Hub
+from p2p.hub import DEFERRED_MAX, Hub
 from p2p.link import Link
 from p2p.router import Router
 
@@ -25,6 +25,7 @@ def broken_bounds(hub: Hub) -> Iterator[str]:
     yield from _connections(hub)
     for peer in links.values():
         yield from _queue(peer, hub._config.send_queue_bytes_max)
+    yield from _over("changes of the ledger that wait", hub._deferred, DEFERRED_MAX)
     yield from _leftovers(router, ready)
     yield from _transactions(router.txs)
     yield from _blocks(router)

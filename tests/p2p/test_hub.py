@@ -11,14 +11,17 @@ import msgspec
 import pytest
 
 from consensus.hashes import Wtxid
+from consensus.params import COIN
+from consensus.tx import NATIVE, Coin, Height, Tx, TxOut, outpoint
 from p2p.actions import Blame, Send
 from p2p.addrbook import AddressBook
 from p2p.config import NetworkConfig
-from p2p.hub import Hub
-from p2p.messages import Addr, AddrEntry, GetAddr, GetTxs, Inv, Message, Ping, encode_work
+from p2p.hub import DEFERRED_MAX, Hub
+from p2p.messages import Addr, AddrEntry, GetAddr, GetTxs, Inv, Message, Ping, Txs, encode_work
 from p2p.peer import ConnectionType, Fault, Peer
 from p2p.ports import Accept, Endpoint
 from p2p.router import Router
+from tests.support.chain import ALICE, BOB, FEE
 from tests.support.p2p_node import QUICK, MemoryStore, ToyNode, WallClock, until
 from tests.support.planning import only, sent
 from tests.support.raw_peer import hello_of
@@ -29,13 +32,26 @@ THERE = Endpoint("9.1.1.1", 5_000)
 NEAR = Endpoint("127.0.0.1", 5_000)
 
 
+class CountingNode(ToyNode):
+    """Counts the payments that it is given."""
+
+    tries = 0
+
+    def submit_tx(self, raw: bytes) -> Tx:
+        self.tries += 1
+        return super().submit_tx(raw)
+
+
 def make_hub(
-    world: dict[Endpoint, Accept], here: Endpoint = HERE, config: NetworkConfig = QUICK
+    world: dict[Endpoint, Accept],
+    here: Endpoint = HERE,
+    config: NetworkConfig = QUICK,
+    node: ToyNode | None = None,
 ) -> tuple[ToyNode, Hub]:
     def fail(error: BaseException) -> None:
         raise AssertionError("the network failed") from error
 
-    node = ToyNode()
+    node = node or ToyNode()
     node.network = hub = Hub(
         node, MemoryTransport(here, world), config, WallClock(), random.Random(here.host),
         MemoryStore(), fail,
@@ -106,6 +122,34 @@ def test_what_is_queued_for_a_peer_that_takes_nothing_is_bounded() -> None:
         assert near.farewell == "slow"
         await hub.close()
         await serving
+
+    asyncio.run(scenario())
+
+
+def test_orphans_that_wait_for_their_turn_are_bounded_and_none_is_forgotten() -> None:
+    async def scenario() -> None:
+        world: dict[Endpoint, Accept] = {}
+        node = CountingNode()
+        _, hub = make_hub(world, node=node)
+        parent = node.chain.spend(node.chain.fund(ALICE, 1), [TxOut(NATIVE, COIN, ALICE.lock)])
+        made = {outpoint(parent.txid, 0): Coin(NATIVE, COIN, ALICE.lock, Height(0), False)}
+        child = node.chain.spend([*made], [TxOut(NATIVE, COIN - FEE, BOB.lock)], extra_coins=made)
+        await hub.start()
+        wire = await come_from(world, THERE)
+        await wire.say(hello_of(node))
+        await wire.say(Inv((child.wtxid,)))
+        while not isinstance(await wire.hear(), GetTxs):
+            pass
+        await wire.say(Txs((child.raw,)))
+        await until(lambda: node.tries == 1)
+        # As a reorganisation does, which brings back many payments at once.
+        for _ in range(3 * DEFERRED_MAX):
+            hub.on_tx_added(parent)
+        await until(lambda: node.tries > DEFERRED_MAX, "for what was dropped")
+        assert node.tries <= 2 + DEFERRED_MAX
+        node.submit_tx(parent.raw)
+        await until(lambda: child.wtxid in node.mempool)
+        await hub.close()
 
     asyncio.run(scenario())
 

@@ -310,7 +310,7 @@ def test_an_orphan_is_tried_again_when_the_tip_changed_and_is_kept_if_still_miss
     missing = Missing(Rule.COIN_MISSING)
     relay.on_tx_done(1, child.wtxid, child.raw, missing, 1.0)
     assert relay.on_tick(2.0) == []
-    relay.on_tip_changed()
+    relay.try_orphans_later()
     assert relay.on_tick(3.0) == [SubmitTx(1, child.wtxid, child.raw)]
     relay.on_tx_done(1, child.wtxid, child.raw, missing, 3.0)
     assert len(relay.orphans) == 1
