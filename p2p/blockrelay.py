@@ -92,6 +92,9 @@ class BlockRelay:
         """Who brought a block last stands last."""
         self._choose_at = 0.0
         self._attempts: dict[tuple[BlockHash, int], _Attempt] = {}
+        self._held_until: dict[BlockHash, float] = {}
+        """When a block may be fetched whole though it is still being put together. The first that was asked
+        for the rest decides: else peers that withhold one after the other would keep it from us for ever."""
         self._served: dict[BlockHash, tuple[bytes, ...]] = {}
         """Their transactions but the coinbase."""
 
@@ -211,7 +214,8 @@ class BlockRelay:
         if crowded or key in self._attempts or peer not in self._chosen:
             return []
         attempt = self._attempts[key] = _Attempt(Reconstruction(peer, message))
-        self._download.held.add(header.hash)
+        if header.hash not in self._held_until:
+            self._download.held.add(header.hash)
         return [AddCompact(peer, attempt.block)]
 
     def on_header_refused(self, action: AddCompact | AddBlockTxs) -> None:
@@ -238,6 +242,7 @@ class BlockRelay:
             return []
         if violation is None and 0 < len(block.missing) <= BLOCK_TXS_MAX:
             attempt.deadline = now + self._config.compact_timeout_s
+            self._held_until.setdefault(block.hash, attempt.deadline)
             return [Send(block.peer, GetBlockTxs(block.hash, block.missing))]
         self._end(key)
         return self._blame(action, violation) + self._download.fill(now)
@@ -272,6 +277,9 @@ class BlockRelay:
         """Whoever does not send what is missing had its time: others may be asked for the block."""
         for key in [key for key, a in self._attempts.items() if now >= a.deadline]:
             self._end(key)
+        for block_hash, until in self._held_until.items():
+            if now >= until and block_hash in self._download.held:
+                self._download.release(block_hash)
 
     def _end(self, key: tuple[BlockHash, int]) -> None:
         attempt = self._attempts.pop(key)
@@ -280,4 +288,5 @@ class BlockRelay:
         if state is not None and attempt.deadline < inf:
             state.late.add(block_hash)
         if not any(other == block_hash for other, _ in self._attempts):
+            self._held_until.pop(block_hash, None)
             self._download.release(block_hash)

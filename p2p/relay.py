@@ -45,8 +45,9 @@ ANNOUNCE_INTERVAL_S = 0.1
 class _TxPeer:
     """What concerns transactions of one peer."""
 
-    def __init__(self, peer: int) -> None:
+    def __init__(self, peer: int, is_inbound: bool) -> None:
         self.peer = peer
+        self.is_inbound = is_inbound
         self.known: RecentSet[Wtxid] = RecentSet(KNOWN_MAX)
         """What it announced to us or we to it."""
         self.to_announce: RecentSet[Wtxid] = RecentSet(QUEUE_MAX)
@@ -88,8 +89,8 @@ class TxRelay:
         self._orphans_due = False
         self._retell_at = inf
 
-    def on_ready(self, peer: int, now: float) -> None:
-        state = self._peers[peer] = _TxPeer(peer)
+    def on_ready(self, peer: int, now: float, is_inbound: bool = True) -> None:
+        state = self._peers[peer] = _TxPeer(peer, is_inbound)
         for wtxid in self._recent:
             self._queue(state, wtxid, now)
 
@@ -183,11 +184,21 @@ class TxRelay:
             state.known.add(wtxid)
             want = self._wants.get(wtxid)
             if want is not None:
-                if want.peer != peer and peer not in want.others and len(want.others) < OTHERS_MAX:
-                    want.others.append(peer)
+                if want.peer != peer and peer not in want.others:
+                    self._remember_other(state, want.others)
             elif not self._is_known(wtxid):
                 state.to_ask.add(wtxid)
         return self._ask(state, now)
+
+    def _remember_other(self, state: _TxPeer, others: list[int]) -> None:
+        """Whom we dialled is asked first, and has a place whatever crowd announced before: those who dial us
+        can be many, say that they have what others have, and never send it."""
+        dialled = sum(not self._peers[other].is_inbound for other in others if other in self._peers)
+        if not state.is_inbound:
+            others.insert(dialled, state.peer)
+            del others[OTHERS_MAX:]
+        elif len(others) < OTHERS_MAX:
+            others.append(state.peer)
 
     def _ask(self, state: _TxPeer, now: float) -> list[Action]:
         room = min(IN_FLIGHT_MAX - len(state.in_flight), INV_MAX)

@@ -79,7 +79,7 @@ class Router:
         now = self._clock.monotonic()
         actions = self.headers.on_ready(peer.id, peer.is_inbound, hello, now)
         self.download.on_ready(peer.id)
-        self.txs.on_ready(peer.id, now)
+        self.txs.on_ready(peer.id, now, peer.is_inbound)
         self.announcer.on_ready(peer.id)
         actions += self.blocks.on_ready(peer.id, peer.is_inbound, hello.version)
         if peer.is_inbound:

@@ -113,7 +113,8 @@ def _blocks(router: Router) -> Iterator[str]:
     yield from _over("peers chosen", blocks._chosen, blockrelay.CHOSEN_MAX)
     yield from _over("blocks being put together", blocks._attempts, blockrelay.ATTEMPTS_MAX)
     yield from _over("blocks handed out in parts", blocks._served, blockrelay.SERVED_MAX)
-    if router.download.held != {block_hash for block_hash, _ in blocks._attempts}:
+    yield from _over("blocks held back", blocks._held_until, blockrelay.ATTEMPTS_MAX)
+    if not router.download.held <= {block_hash for block_hash, _ in blocks._attempts}:
         yield "blocks are held back that nobody puts together"
     yield from _over("senders of blocks", router.download._sources, download.SOURCES_MAX)
     for state in blocks._peers.values():

@@ -227,6 +227,21 @@ def test_withheld_transactions_have_the_block_fetched_whole_from_who_announces_i
     assert faults(scene.hear(1, late)) == [(1, Fault.UNREQUESTED)]
 
 
+def test_peers_that_withhold_one_after_the_other_hold_a_block_back_no_longer_than_one() -> None:
+    scene, block, _ = receiver(peers=4)
+    message = make_compact(block, SALT)
+    began, asked = scene.clock.time, []
+    scene.hear(1, message)
+    scene.hear(4, Announce((block.header.raw,)))
+    for step in range(40):  # each begins anew before the one before it had its time
+        scene.hear(1 + step % 3, message)
+        asked += sent(GetBlocks, scene.pass_time(0.34 * TIMEOUT_S))
+        if asked:
+            break
+    assert asked == [(4, GetBlocks((block.header.hash,)))]
+    assert scene.clock.time - began < 1.1 * TIMEOUT_S
+
+
 def test_the_block_is_fetched_from_its_sender_too_once_that_has_connected_it() -> None:
     scene, block, _ = receiver(peers=1)
     scene.hear(1, make_compact(block, SALT))

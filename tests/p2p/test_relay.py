@@ -23,6 +23,7 @@ from p2p.relay import (
     ANNOUNCE_INTERVAL_S,
     IN_FLIGHT_MAX,
     INV_INTERVAL_S,
+    OTHERS_MAX,
     QUEUE_MAX,
     BlockAnnouncer,
     TxRelay,
@@ -192,6 +193,19 @@ def test_a_transaction_that_does_not_come_is_asked_from_the_next_peer() -> None:
     assert relay.on_tick(4.9) == []
     assert sent(GetTxs, relay.on_tick(5.0)) == [(2, GetTxs((wtxid(1),)))]
     assert relay.on_tick(20.0) == []
+
+
+def test_a_crowd_that_announces_first_and_withholds_does_not_keep_a_payment_from_us() -> None:
+    crowd = range(1, 3 * OTHERS_MAX)
+    _, relay = relay_with(*crowd)
+    relay.on_ready(100, 0.0, is_inbound=False)
+    for peer in crowd:
+        relay.on_inv(peer, [wtxid(1)], 0.0)
+    relay.on_inv(100, [wtxid(1)], 0.1)
+    # Whom we dialled, the crowd did not choose.
+    assert sent(GetTxs, relay.on_tick(CONFIG.tx_timeout_s)) == [(100, GetTxs((wtxid(1),)))]
+    want = relay._wants[wtxid(1)]
+    assert len(want.others) == OTHERS_MAX - 1
 
 
 def test_a_transaction_is_asked_from_the_next_peer_when_the_first_leaves_or_lacks_it() -> None:
