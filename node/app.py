@@ -312,7 +312,10 @@ class Node:
 
     async def _open_doors(self, node: ports.Node) -> None:
         assert self._rpc is not None
-        house = House(self.settings, node, self._rpc.users, share_out(self.machine.descriptors))
+        house = House(
+            self.settings, node, self._rpc.users, share_out(self.machine.descriptors),
+            self.machine.clock.monotonic,
+        )  # fmt: skip
         for door in self.machine.make_doors(house):
             # First, since one that cannot start may have come half of the way.
             self._closers.append(door.close)

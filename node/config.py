@@ -29,6 +29,8 @@ PRIVATE_PORTS = (39931, 39932)
 """Ports for RPC and peers of every network that is not built in."""
 WEB_PORT_AFTER = 2
 """The web server's port of a network lies so far behind that of its RPC."""
+STRATUM_PORT_AFTER = 4
+"""The port for miners likewise."""
 PORT_MAX = 65_535
 _ENDPOINT = re.compile(
     r"(\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[A-Za-z0-9._-]+))(:(?P<port>[0-9]{1,5}))?"
@@ -62,6 +64,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     rpc_host: tuple[str, ...] = ()
     web: str = ""
     web_host: tuple[str, ...] = ()
+    stratum: str = ""
+    stratum_to: str = ""
     mempool_mb: int = 300
     min_fee_rate: int = 1_000
     least_work: str = ""
@@ -99,6 +103,10 @@ class Settings(msgspec.Struct, frozen=True):
     members: Path | None = None
     web: Endpoint | None = None
     """Where browsers are answered; None: nowhere."""
+    stratum: Endpoint | None = None
+    """Where miners are given work; None: nowhere."""
+    stratum_to: LockHash | None = None
+    """Who is paid for it; None: whom the miners name."""
     least_work: int = 0
     """What a chain of peers must have before its headers are kept."""
 
@@ -217,17 +225,25 @@ def _work(text: str) -> int:
     return int(match["digits"] or "0", 16)
 
 
+def _lock(option: str, address: str, params: Params) -> LockHash | None:
+    """Whom an address stands for; None if none is given. Raises: ConfigError."""
+    if not address:
+        return None
+    try:
+        return decode_address(params.hrp.decode(), address)
+    except AddressError as error:
+        raise ConfigError(f"{option}: {error}") from None
+
+
 def settle(config: Config) -> Settings:
     """Look everything up that a configuration names. Raises: ConfigError."""
     params = load_params(config.network)
     name = params.name.decode()
     rpc_port, p2p_port = PORTS.get(name, PRIVATE_PORTS)
-    mine_to = None
-    if config.mine_to:
-        try:
-            mine_to = decode_address(params.hrp.decode(), config.mine_to)
-        except AddressError as error:
-            raise ConfigError(f"mine-to: {error}") from None
+    mine_to = _lock("mine-to", config.mine_to, params)
+    stratum_to = _lock("stratum-to", config.stratum_to, params)
+    if stratum_to is not None and not config.stratum:
+        raise ConfigError("stratum-to: says who is paid where stratum says that miners connect")
     connect = dict(_pinned(text, p2p_port) for text in config.connect)
     pins = {endpoint: pin for endpoint, pin in connect.items() if pin is not None}
     if config.p2p_tls == "off" and (pins or config.members):
@@ -243,6 +259,12 @@ def settle(config: Config) -> Settings:
         connect=tuple(connect),
         pins=pins,
         web=parse_endpoint("web", config.web, rpc_port + WEB_PORT_AFTER) if config.web else None,
+        stratum=(
+            parse_endpoint("stratum", config.stratum, rpc_port + STRATUM_PORT_AFTER)
+            if config.stratum
+            else None
+        ),
+        stratum_to=stratum_to,
         members=_path("members", config.members) if config.members else None,
         mine_to=mine_to,
         least_work=_work(config.least_work) if config.least_work else LEAST_WORK.get(name, 0),

@@ -6,13 +6,14 @@ module that speaks its protocol, its option in node/config.py and node/options.p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from node.config import Settings
 from node.descriptors import Shares
 from node.rpc import ports
 from node.rpc.auth import User
+from node.stratum.server import StratumServer
 from node.web.server import WebServer
 from p2p.ports import Endpoint
 
@@ -43,6 +44,8 @@ class House(NamedTuple):
     """Who may be asked for, and do, more than look."""
     shares: Shares
     """How many connections each door may hold."""
+    monotonic: Callable[[], float]
+    """Seconds since some moment; never goes back."""
 
 
 def make_doors(house: House) -> list[Door]:
@@ -52,5 +55,12 @@ def make_doors(house: House) -> list[Door]:
     if settings.web is not None:
         doors.append(
             WebServer(house.node, settings.web, house.users, settings.config.web_host, house.shares.web)
+        )  # fmt: skip
+    if settings.stratum is not None:
+        doors.append(
+            StratumServer(
+                house.node, settings.stratum, settings.stratum_to, settings.mine_to,
+                house.monotonic, settings.config.mine_interval, house.shares.stratum,
+            )
         )  # fmt: skip
     return doors

@@ -74,6 +74,17 @@ class Extranonces:
         assert len(prefix) == EXTRANONCE_BYTES - 4
         self._prefix = prefix
         self._count = 0
+        self._leased = 0
+
+    def lease(self) -> bytes:
+        """4 bytes to begin extranonces with, for somebody who counts through the other half."""
+        own = int.from_bytes(self._prefix, "big")
+        while True:
+            self._leased = (self._leased + 1) % NONCES
+            leased = (own + self._leased) % NONCES
+            # From zero count those who were given a coinbase by getblocktemplate.
+            if leased not in (0, own):
+                return leased.to_bytes(4, "big")
 
     def next(self) -> bytes:
         self._count = (self._count + 1) % NONCES

@@ -86,6 +86,15 @@ _RUN: Sequence[Decorator] = (
         "--web-host", multiple=True, metavar="NAME",
         help="A name by which browsers may call this machine. May be given again.",
     ),
+    click.option(
+        "--stratum", metavar="HOST[:PORT]",
+        help="Where to give work to SHA-256 miners. [off; port 9935, test 19935, regtest 29935, others "
+        "39935]",
+    ),
+    click.option(
+        "--stratum-to", metavar="ADDRESS",
+        help="Who is paid for their work. [the miner's user name, if it is an address; else --mine-to]",
+    ),
     click.option("--mempool-mb", type=int, metavar="MB", help="Memory for waiting "
                  "transactions. [300]"),
     click.option(

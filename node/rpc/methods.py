@@ -56,6 +56,7 @@ METHODS = table(
         Method("getnetworkhashps", methods_mining.getnetworkhashps, READ, "mining"),
         Method("getblocktemplate", methods_mining.getblocktemplate, READ, "mining"),
         Method("submitblock", methods_mining.submitblock, ADMIN, "mining"),
+        Method("getstratuminfo", methods_mining.getstratuminfo, READ, "mining"),
         Method("generatetoaddress", methods_mining.generatetoaddress, ADMIN, "mining"),
         Method("getpeerinfo", methods_network.getpeerinfo, READ, "network"),
         Method("getconnectioncount", methods_network.getconnectioncount, READ, "network"),

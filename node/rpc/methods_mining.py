@@ -22,6 +22,7 @@ from node.rpc.methods_chain import chain_name, find_height
 from node.rpc.params import Bounds
 from node.rpc.ports import Node
 from node.rpc.shapes import WEIGHT_PER_COST, difficulty
+from node.stratum.messages import Refusal
 from node.template import Choice, Template
 
 GENERATED_MAX = 1_000
@@ -179,6 +180,41 @@ def _known_as(node: Node, raw: bytes) -> str | None:
     if at is None or at.status is Status.HEADER:
         return None
     return "duplicate-invalid" if at.status is Status.INVALID else "duplicate"
+
+
+def getstratuminfo(node: Node) -> Json:
+    """The miners that this node gives work to over Stratum, and what each has done.
+
+    A worker is a user name on all its connections. `work` sums the difficulties of its shares, and
+    `hashps` is estimated from those of the last minutes.
+    """
+    workers = node.stratum
+    now = node.clock()
+    shown: list[Json] = [
+        {
+            "name": worker.name,
+            "address": worker.address,
+            "agent": worker.agent,
+            "connections": worker.connections,
+            "difficulty": worker.difficulty,
+            "accepted": worker.accepted,
+            "stale": worker.refused[Refusal.STALE],
+            "duplicate": worker.refused[Refusal.DUPLICATE],
+            "lowdifficulty": worker.refused[Refusal.LOW_DIFFICULTY],
+            "invalid": worker.refused[Refusal.OTHER],
+            "work": worker.work,
+            "hashps": worker.hash_rate(now),
+            "blocks": worker.blocks,
+            "lastshare": worker.last_share,
+        }
+        for worker in workers
+    ]
+    return {
+        "listening": workers.endpoint,
+        "connections": workers.connections,
+        "hashps": sum(worker.hash_rate(now) for worker in workers),
+        "workers": shown,
+    }
 
 
 async def generatetoaddress(

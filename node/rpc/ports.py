@@ -17,6 +17,7 @@ from node.rpc.json import Json
 from node.rpc.kept import Kept
 from node.rpc.method import Method
 from node.rpc.params import Verbosity
+from node.stratum.workers import Workers
 from node.template import TemplateBuilder
 
 BRIEFS_BYTES_MAX = 8 << 20
@@ -121,6 +122,8 @@ class Node(msgspec.Struct, frozen=True):
     """Where a peer listens that is named without a port."""
     version: str
     """Version of this program."""
+    stratum: Workers = msgspec.field(default_factory=Workers)
+    """Miners that are given work, and what they have done."""
     scanning: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
     """Held while the whole coin set is read: one reader at a time."""
     briefs: Kept[BlockHash, Brief] = msgspec.field(default_factory=lambda: Kept(BRIEFS_BYTES_MAX))

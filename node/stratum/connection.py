@@ -1,0 +1,128 @@
+"""The connection of one miner: its lines, and what it may take of our time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import cast
+
+from node.stratum.messages import LINE_BYTES_MAX
+from node.stratum.session import Hopeless, Session
+
+log = logging.getLogger(__name__)
+
+LINES_PER_SECOND = 20
+"""What a miner may send for long: a hundred times what it is asked for. More has to wait."""
+LINES_BURST = 200
+GREETING_S = 30.0
+"""Time to subscribe and authorize."""
+IDLE_S = 1_800.0
+"""Time without a line after which a miner is gone: at the easiest difficulty, the slowest needs long."""
+UNSENT_BYTES_MAX = 64 << 10
+"""What a miner may leave unread: jobs of minutes."""
+
+
+class Connection(asyncio.Protocol):
+    """Bytes on one side, a session on the other."""
+
+    def __init__(
+        self,
+        make_session: Callable[[Callable[[bytes], None]], Session],
+        now: Callable[[], float],
+        come: Callable[[Connection], None],
+        go: Callable[[Connection], None],
+    ) -> None:
+        """`now`: seconds that never go back. `come` and `go` are told of its beginning and its end."""
+        self.session = make_session(self._send)
+        self._now = now
+        self._come = come
+        self._go = go
+        self._transport: asyncio.Transport | None = None
+        self._pending = b""
+        self._lines: deque[bytes] = deque()
+        self._tokens = float(LINES_BURST)
+        self._tokens_at = self.came_at = self._heard_at = now()
+        self._waiting: asyncio.TimerHandle | None = None
+        self._peer: object = None
+
+    # What the event loop says
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # By its word: the transports of uvloop are not derived from asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
+        self._peer = transport.get_extra_info("peername")
+        self._come(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._lines.clear()
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self.session.close()
+        self._go(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._heard_at = self._now()
+        *lines, self._pending = (self._pending + data).split(b"\n")
+        self._lines.extend(lines)
+        if len(self._pending) > LINE_BYTES_MAX:
+            self.end("a line without end")
+        elif self._waiting is None:
+            self._work()
+
+    # What we do
+
+    def _work(self) -> None:
+        """Take the lines that are there, or as many as may be taken now."""
+        self._waiting = None
+        now = self._now()
+        self._tokens = min(LINES_BURST, self._tokens + (now - self._tokens_at) * LINES_PER_SECOND)
+        self._tokens_at = now
+        while self._lines and self._transport is not None:
+            if self._tokens < 1:
+                # It is not at fault: a fast miner begins at a difficulty that is far too low.
+                self._transport.pause_reading()
+                loop = asyncio.get_running_loop()
+                self._waiting = loop.call_later(1 / LINES_PER_SECOND, self._work)
+                return
+            self._tokens -= 1
+            self._take(self._lines.popleft())
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def _take(self, line: bytes) -> None:
+        if len(line) > LINE_BYTES_MAX:
+            self.end("a line that is too long")
+        elif line.strip():
+            try:
+                self.session.take(line)
+            except Hopeless as hopeless:
+                self.end(str(hopeless))
+
+    def _send(self, line: bytes) -> None:
+        if self._transport is None:
+            return
+        if self._transport.get_write_buffer_size() > UNSENT_BYTES_MAX:
+            self.end("it does not read")
+            return
+        self._transport.write(line)
+
+    def check(self) -> None:
+        """End it, if nobody is there."""
+        now = self._now()
+        if not self.session.is_at_work and now - self.came_at > GREETING_S:
+            self.end("it did not authorize")
+        elif now - self._heard_at > IDLE_S:
+            self.end("it was silent for too long")
+
+    def end(self, reason: str) -> None:
+        """Disconnect; what was not sent yet is lost."""
+        log.debug("a miner at %s is sent away: %s", self._peer, reason)
+        self._lines.clear()
+        if self._transport is not None:
+            transport, self._transport = self._transport, None
+            with suppress(OSError):
+                transport.abort()
