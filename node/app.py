@@ -20,6 +20,7 @@ from consensus.tx import BURN_LOCK
 from node.backup import Backups
 from node.blockfiles import RecordFiles
 from node.config import PORTS, PRIVATE_PORTS, ConfigError, Settings
+from node.database import Database
 from node.datadir import MEMPOOL_FILE, PEERS_FILE, REBUILD, DataDirectory, SmallFile
 from node.descriptors import share_out
 from node.doors import House
@@ -315,12 +316,18 @@ class Node:
         house = House(
             self.settings, node, self._rpc.users, share_out(self.machine.descriptors),
             self.machine.clock.monotonic,
+            self._open_database,
         )  # fmt: skip
         for door in self.machine.make_doors(house):
             # First, since one that cannot start may have come half of the way.
             self._closers.append(door.close)
             await _listen(door.option, door.endpoint, door.start())
             log.info("%s at %s", door.option, door.endpoint)
+
+    def _open_database(self, folder: str) -> Database:
+        path = self.directory.path / folder
+        self.directory.make(path)
+        return self.machine.open_database(path)
 
     async def _close_directory(self) -> None:
         self.directory.close()

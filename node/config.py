@@ -31,6 +31,8 @@ WEB_PORT_AFTER = 2
 """The web server's port of a network lies so far behind that of its RPC."""
 STRATUM_PORT_AFTER = 4
 """The port for miners likewise."""
+ELECTRUM_PORT_AFTER = 3
+"""That of the Electrum server."""
 PORT_MAX = 65_535
 _ENDPOINT = re.compile(
     r"(\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[A-Za-z0-9._-]+))(:(?P<port>[0-9]{1,5}))?"
@@ -66,6 +68,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     web_host: tuple[str, ...] = ()
     stratum: str = ""
     stratum_to: str = ""
+    electrum: str = ""
     mempool_mb: int = 300
     min_fee_rate: int = 1_000
     least_work: str = ""
@@ -107,6 +110,8 @@ class Settings(msgspec.Struct, frozen=True):
     """Where miners are given work; None: nowhere."""
     stratum_to: LockHash | None = None
     """Who is paid for it; None: whom the miners name."""
+    electrum: Endpoint | None = None
+    """Where clients of the Electrum protocol are answered; None: nowhere."""
     least_work: int = 0
     """What a chain of peers must have before its headers are kept."""
 
@@ -214,6 +219,11 @@ def _pinned(text: str, default_port: int) -> tuple[Endpoint, bytes | None]:
         raise ConfigError(f"connect {text[:120]!r}: {error}") from None
 
 
+def _optional(option: str, text: str, default_port: int) -> Endpoint | None:
+    """Where a server listens that is off unless it is asked for. Raises: ConfigError."""
+    return parse_endpoint(option, text, default_port) if text else None
+
+
 def _work(text: str) -> int:
     """Hexadecimal, as `chainwork` of getblockchaininfo. Raises: ConfigError."""
     match = _WORK.fullmatch(text)
@@ -248,6 +258,8 @@ def settle(config: Config) -> Settings:
     pins = {endpoint: pin for endpoint, pin in connect.items() if pin is not None}
     if config.p2p_tls == "off" and (pins or config.members):
         raise ConfigError("p2p-tls: off leaves nothing to check members and fingerprints by")
+    if config.electrum and not config.index:
+        raise ConfigError("electrum: addresses cannot be looked up without the index")
     # Peers are strangers: only who says so listens beyond this machine.
     p2p = parse_endpoint("p2p", config.p2p or "127.0.0.1", p2p_port)
     return Settings(
@@ -258,13 +270,10 @@ def settle(config: Config) -> Settings:
         p2p=p2p if config.listen else None,
         connect=tuple(connect),
         pins=pins,
-        web=parse_endpoint("web", config.web, rpc_port + WEB_PORT_AFTER) if config.web else None,
-        stratum=(
-            parse_endpoint("stratum", config.stratum, rpc_port + STRATUM_PORT_AFTER)
-            if config.stratum
-            else None
-        ),
+        stratum=_optional("stratum", config.stratum, rpc_port + STRATUM_PORT_AFTER),
         stratum_to=stratum_to,
+        web=_optional("web", config.web, rpc_port + WEB_PORT_AFTER),
+        electrum=_optional("electrum", config.electrum, rpc_port + ELECTRUM_PORT_AFTER),
         members=_path("members", config.members) if config.members else None,
         mine_to=mine_to,
         least_work=_work(config.least_work) if config.least_work else LEAST_WORK.get(name, 0),

@@ -6,6 +6,7 @@
 | `blocks/`       | blocks as they came, append-only                        |
 | `undo/`         | what each connected block spent, append-only            |
 | `state/`        | LevelDB: coins, indexes, headers                        |
+| `electrum/`     | LevelDB: locks by script hash, if the Electrum server is on |
 | `mempool.dat`   | what waited when the node stopped                       |
 | `peers.dat`     | addresses of other nodes                                |
 | `peer.pem`      | key and certificate by which peers know this node       |

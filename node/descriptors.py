@@ -13,7 +13,8 @@ OWN = 32
 RPC_MAX = 256
 INBOUND_MAX = 117
 HANDSHAKING_MAX = 32
-WEB_MAX = 128
+WEB_MAX = 96
+ELECTRUM_MAX = 96
 STRATUM_MAX = 256
 OUTBOUND = 8
 """Peers that we connect to, unless told otherwise."""
@@ -22,6 +23,7 @@ TABLES_PART, TABLES_MAX = 5, 512
 DESCRIPTORS_FEW = 256
 """With fewer, the database closes tables to open others, and connections come first."""
 LEAST = 2
+"""Connections that every share has, however few there are."""
 
 
 class Shares(NamedTuple):
@@ -34,27 +36,26 @@ class Shares(NamedTuple):
     """Of those that have still to begin, beside them."""
     web: int
     """Browsers, and programs that watch the node."""
+    electrum: int
+    """Clients of the Electrum protocol."""
     stratum: int
     """Miners."""
 
     @property
     def are_short(self) -> bool:
         """Whether more descriptors would make for more clients and peers."""
-        return self[:4] < (RPC_MAX, INBOUND_MAX, HANDSHAKING_MAX, WEB_MAX)
+        return self[:3] < _MOST[:3]
+
+
+_MOST = Shares(RPC_MAX, INBOUND_MAX, HANDSHAKING_MAX, WEB_MAX, ELECTRUM_MAX, STRATUM_MAX)
+_PARTS = Shares(3, 5, 8, 8, 10, 12)
+"""Which part of the rest each share is; together they are less than the whole."""
 
 
 def share_out(descriptors: int) -> Shares:
     """`descriptors`: how many the process may have open at once."""
     tables = 0 if descriptors < DESCRIPTORS_FEW else min(descriptors // TABLES_PART, TABLES_MAX)
     rest = descriptors - OWN - OUTBOUND - tables
-
-    def part(divisor: int, most: int) -> int:
-        return max(LEAST, min(most, rest // divisor))
-
     return Shares(
-        rpc=part(3, RPC_MAX),
-        inbound=part(4, INBOUND_MAX),
-        handshaking=part(8, HANDSHAKING_MAX),
-        web=part(6, WEB_MAX),
-        stratum=part(12, STRATUM_MAX),
+        *(max(LEAST, min(most, rest // part)) for most, part in zip(_MOST, _PARTS, strict=True))
     )

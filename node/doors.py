@@ -10,12 +10,16 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from node.config import Settings
+from node.database import Database
 from node.descriptors import Shares
+from node.electrum.server import ElectrumServer
 from node.rpc import ports
 from node.rpc.auth import User
 from node.stratum.server import StratumServer
 from node.web.server import WebServer
 from p2p.ports import Endpoint
+
+ELECTRUM_FOLDER = "electrum"
 
 
 class Door(Protocol):
@@ -46,6 +50,8 @@ class House(NamedTuple):
     """How many connections each door may hold."""
     monotonic: Callable[[], float]
     """Seconds since some moment; never goes back."""
+    open_database: Callable[[str], Database]
+    """A database of a door's own in the data directory, by the name of its folder. Raises: StorageError."""
 
 
 def make_doors(house: House) -> list[Door]:
@@ -61,6 +67,13 @@ def make_doors(house: House) -> list[Door]:
             StratumServer(
                 house.node, settings.stratum, settings.stratum_to, settings.mine_to,
                 house.monotonic, settings.config.mine_interval, house.shares.stratum,
+            )
+        )  # fmt: skip
+    if settings.electrum is not None:
+        doors.append(
+            ElectrumServer(
+                house.node, settings.electrum, house.shares.electrum,
+                lambda: house.open_database(ELECTRUM_FOLDER),
             )
         )  # fmt: skip
     return doors

@@ -131,6 +131,16 @@ class Ledger:
         behind = self.tree.best_header.work > self.tip.work
         return behind and self.tip.header.time < self._clock() - SYNCING_AGE_S
 
+    @property
+    def is_returning(self) -> bool:
+        """Whether a reorganisation is still bringing transactions back into the mempool."""
+        return self._returning is not None
+
+    async def at_rest(self) -> None:
+        """Return when none is; the mempool lacks until then what has still to come back."""
+        while self._returning is not None:
+            await asyncio.wait([self._returning])
+
     def context(self) -> BlockContext:
         """The context of the next block."""
         return self.chain.context()

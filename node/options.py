@@ -95,6 +95,11 @@ _RUN: Sequence[Decorator] = (
         "--stratum-to", metavar="ADDRESS",
         help="Who is paid for their work. [the miner's user name, if it is an address; else --mine-to]",
     ),
+    click.option(
+        "--electrum", metavar="HOST[:PORT]",
+        help="Where to answer wallets and explorers that speak the Electrum protocol. [off; port "
+        "9934, test 19934, regtest 29934, others 39934]",
+    ),
     click.option("--mempool-mb", type=int, metavar="MB", help="Memory for waiting "
                  "transactions. [300]"),
     click.option(

@@ -376,6 +376,19 @@ class Store:
 
         return BlockHash(tip.hash), coins()
 
+    def scan_locks(self) -> Iterator[LockHash]:
+        """Every lock that the indexes on disk know, once."""
+        view, _ = self.snapshot()
+        last = b""
+        try:
+            for key, _ in view.scan(BALANCE):
+                lock = key[len(BALANCE) : len(BALANCE) + LOCK_BYTES]
+                if lock != last:
+                    last = lock
+                    yield LockHash(lock)
+        finally:
+            view.close()
+
     def snapshot(self) -> tuple[View, TipRow]:
         """The database as it stands now, and the row that says at which block; flushed before."""
         view = self._database.view()

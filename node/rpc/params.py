@@ -33,6 +33,8 @@ Amount = NewType("Amount", int)
 """Base units of the native coin; written as coins, as a number or a string."""
 HashOrHeight = NewType("HashOrHeight", str)
 """A block hash, or the height of a block of the best chain as a number or in digits."""
+ScriptHash = NewType("ScriptHash", bytes)
+"""32 bytes, the SHA-256 of a script; the text form is reversed hex."""
 
 
 class Verbosity(enum.IntEnum):
@@ -220,6 +222,10 @@ def _verbosity(value: object, network: Params) -> Verbosity:
     return Verbosity(max(0, min(2, _integer(value, network))))
 
 
+def _anything(value: object, network: Params) -> object:
+    return value
+
+
 def _hash_or_height(value: object, network: Params) -> str:
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if not isinstance(text, str) or not re.fullmatch(r"[0-9]{1,10}|[0-9a-fA-F]{64}", text):
@@ -334,6 +340,8 @@ _READERS: Mapping[object, tuple[str, Read]] = {
     LockHash: ("address", _address),
     Amount: (AMOUNT_KIND, _amount),
     HashOrHeight: ("height or block hash", _hash_or_height),
+    ScriptHash: ("script hash", _digest),
+    object: ("anything", _anything),
     Verbosity: ("0, 1 or 2 (less is taken for 0, more for 2), or a boolean", _verbosity),
     Addresses: ("addresses", _addresses),
     Mapping[str, object]: ("object", _object),
