@@ -96,6 +96,8 @@ class Watch:
         self._of: dict[Subscriber, set[Watched]] = {}
         self._for_headers: set[Subscriber] = set()
         self._tip_told = ledger.tip
+        self._is_busy = False
+        """Whether news is being gathered or told."""
         self._in_doubt = False
         """Whether any status may have changed without being marked."""
         self._failure: StorageError | None = None
@@ -111,6 +113,16 @@ class Watch:
         """Hear no more of the ledger."""
         while self._ends:
             self._ends.pop()()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything was told that happened until now."""
+        return not (self._wake.is_set() or self._is_busy)
+
+    @property
+    def watched_count(self) -> int:
+        """Script hashes that somebody watches."""
+        return len(self._by_script)
 
     # Asking
 
@@ -298,12 +310,14 @@ class Watch:
         gone_through = 0
         while True:
             await self._wake.wait()
+            self._is_busy = True
             self._wake.clear()
             await asyncio.sleep(COALESCE_S + gone_through * PAUSE_PER_ENTRY_S)
             await self.drain()
             await self._index.write_if_due()
             self._tell_tip()
             gone_through = await self._tell_marked()
+            self._is_busy = False
 
     def _tell_tip(self) -> None:
         tip = self._ledger.tip
