@@ -1,0 +1,1 @@
+"""Programs that others wrote for Bitcoin, unchanged, against a node."""
