@@ -20,12 +20,23 @@ from consensus.params import COINBASE_MATURITY
 from consensus.tx import NATIVE, OUTPOINT_BYTES, Coin, OutPoint
 from node.layout import HistoryEntry
 from node.mempool_entry import Entry
+from node.rpc.described import Hash
 from node.rpc.errors import Code, RpcError
-from node.rpc.json import Json
 from node.rpc.methods_asset import asset_label
 from node.rpc.methods_chain import need_index
 from node.rpc.params import PAGE, Addresses
 from node.rpc.ports import Node
+from node.rpc.results.addresses import (
+    AddressBalance,
+    AddressCheck,
+    Delta,
+    DeltaPage,
+    TxidPage,
+    Utxo,
+    UtxoPage,
+    Waiting,
+    WaitingPage,
+)
 from node.rpc.shapes import address_of, script_hex, split_outpoint
 
 FETCHED = 1_000
@@ -57,7 +68,7 @@ def _wrong_cursor() -> RpcError:
     return RpcError(Code.PARAMETER, "`cursor` is not one that this method gave")
 
 
-def validateaddress(node: Node, address: str) -> Json:
+def validateaddress(node: Node, address: str) -> AddressCheck:
     """Whether a text is an address of this network, and the lock it stands for."""
     try:
         lock = decode_address(node.ledger.params.hrp.decode(), address)
@@ -75,7 +86,7 @@ def validateaddress(node: Node, address: str) -> Json:
     }
 
 
-def getaddressbalance(node: Node, addresses: Addresses) -> Json:
+def getaddressbalance(node: Node, addresses: Addresses) -> AddressBalance:
     """What addresses hold, added up.
 
     `balance` and `received` are confirmed base units of the native coin, `immature` the part of the
@@ -101,8 +112,8 @@ def getaddressbalance(node: Node, addresses: Addresses) -> Json:
         "unconfirmed": waiting[NATIVE],
         "immature": immature,
         "assets": [
-            asset_label(node, asset)
-            | {
+            {
+                **asset_label(node, asset),
                 "balance": balance[asset],
                 "received": received[asset],
                 "unconfirmed": waiting[asset],
@@ -116,7 +127,7 @@ def getaddressbalance(node: Node, addresses: Addresses) -> Json:
 
 def getaddressutxos(
     node: Node, addresses: Addresses, limit: Limit | None = None, cursor: bytes | None = None
-) -> Json:
+) -> UtxoPage:
     """Confirmed coins of addresses, at most 1 000 at once, whether the mempool spends them or not.
 
     `delayed` coins mature like those of a coinbase: from height `mature_height` on.
@@ -141,9 +152,9 @@ def getaddressutxos(
     }
 
 
-def _show_utxo(node: Node, spent: OutPoint, coin: Coin) -> dict[str, Json]:
+def _show_utxo(node: Node, spent: OutPoint, coin: Coin) -> Utxo:
     txid, index = split_outpoint(spent)
-    shown: dict[str, Json] = {
+    shown: Utxo = {
         "address": address_of(coin.lock, node.ledger.params),
         "txid": txid,
         "outputIndex": index,
@@ -197,7 +208,7 @@ def _check_history_cursor(cursor: bytes) -> None:
 
 def getaddresstxids(
     node: Node, addresses: Addresses, limit: Limit | None = None, cursor: bytes | None = None
-) -> Json:
+) -> list[Hash] | TxidPage:
     """Txids of confirmed transactions that touch addresses, oldest first.
 
     Without `limit` and `cursor` a plain list of the first 1 000; with one of them an object with
@@ -222,7 +233,7 @@ def getaddresstxids(
 
 def getaddressdeltas(
     node: Node, addresses: Addresses, limit: Limit | None = None, cursor: bytes | None = None
-) -> Json:
+) -> list[Delta] | DeltaPage:
     """What confirmed transactions did to addresses, oldest first.
 
     One entry for each transaction, address and asset: `satoshis` is received less spent. Without
@@ -232,7 +243,7 @@ def getaddressdeltas(
     need_index(node)
     page = _page(addresses, limit, cursor)
     _check_history_cursor(page.cursor)
-    deltas: list[Json] = []
+    deltas: list[Delta] = []
     last = b""
     following: bytes | None = None
     for tx in _merged(node, addresses.locks, page.cursor):
@@ -246,7 +257,7 @@ def getaddressdeltas(
     return {"deltas": deltas, "cursor": following.hex() if following is not None else None}
 
 
-def _show_delta(node: Node, entry: HistoryEntry, lock: LockHash) -> Json:
+def _show_delta(node: Node, entry: HistoryEntry, lock: LockHash) -> Delta:
     return {
         "address": address_of(lock, node.ledger.params),
         "txid": to_text(entry.txid),
@@ -287,7 +298,7 @@ def _waiting(node: Node, locks: tuple[LockHash, ...]) -> Iterator[_Waiting]:
 
 def getaddressmempool(
     node: Node, addresses: Addresses, limit: Limit | None = None, cursor: bytes | None = None
-) -> Json:
+) -> list[Waiting] | WaitingPage:
     """What waiting transactions do to addresses, in order of arrival.
 
     One entry for each output, and with negative `satoshis` for each coin that is spent, whose
@@ -299,7 +310,7 @@ def getaddressmempool(
         raise _wrong_cursor()
     after = int.from_bytes(page.cursor, "big") if page.cursor else -1
     most = page.limit if page.is_asked_for else MEMPOOL_ROWS_MAX
-    rows: list[Json] = []
+    rows: list[Waiting] = []
     last, following = -1, None
     for change in _waiting(node, addresses.locks):
         sequence = change.entry.sequence
@@ -315,8 +326,8 @@ def getaddressmempool(
     return {"entries": rows, "cursor": following.hex() if following is not None else None}
 
 
-def _show_waiting(node: Node, change: _Waiting) -> Json:
-    shown: dict[str, Json] = {
+def _show_waiting(node: Node, change: _Waiting) -> Waiting:
+    shown: Waiting = {
         "address": address_of(change.lock, node.ledger.params),
         "txid": to_text(change.entry.tx.txid),
         "index": change.position,

@@ -8,16 +8,17 @@ from consensus.asset import AssetRecord, authority_id
 from consensus.hashes import HASH_BYTES, AssetId, to_text
 from consensus.tx import NATIVE, OutPoint
 from node.rpc.errors import Code, RpcError
-from node.rpc.json import Json
 from node.rpc.params import PAGE
 from node.rpc.ports import Node
+from node.rpc.results.addresses import AssetLabel
+from node.rpc.results.assets import AssetInfo, AssetPage
 from node.rpc.shapes import split_outpoint
 
 NATIVE_DECIMALS = 8
 READ_AHEAD = 256
 
 
-def asset_label(node: Node, asset: AssetId) -> dict[str, Json]:
+def asset_label(node: Node, asset: AssetId) -> AssetLabel:
     """Id, ticker and decimals; an authority coin has the ticker of its asset, with a star."""
     ticker, decimals = "", 0
     if asset == NATIVE:
@@ -35,7 +36,7 @@ def _ticker_of(node: Node, asset: AssetId) -> str:
     return record.definition.ticker.decode() if record and record.definition else ""
 
 
-def getasset(node: Node, asset: AssetId) -> Json:
+def getasset(node: Node, asset: AssetId) -> AssetInfo:
     """What an asset is, and how much of it there is.
 
     `supply` is `issued` less `destroyed`, in base units. `outpoint` (TXID:N) and the definition make
@@ -50,9 +51,12 @@ def getasset(node: Node, asset: AssetId) -> Json:
     return _show(node, asset, record)
 
 
-def _show(node: Node, asset: AssetId, record: AssetRecord) -> Json:
-    shown: dict[str, Json] = {
-        **asset_label(node, asset),
+def _show(node: Node, asset: AssetId, record: AssetRecord) -> AssetInfo:
+    label = asset_label(node, asset)
+    shown: AssetInfo = {
+        "asset": label["asset"],
+        "ticker": label["ticker"],
+        "decimals": label["decimals"],
         "supply": record.supply,
         "issued": record.issued,
         "destroyed": record.destroyed,
@@ -63,14 +67,13 @@ def _show(node: Node, asset: AssetId, record: AssetRecord) -> Json:
         shown["outpoint"] = f"{txid}:{index}"
     if record.authority_of:
         authority_of = AssetId(record.authority_of)
-        shown |= {"authority_of": to_text(authority_of), "ticker": _ticker_of(node, authority_of)}
+        shown["authority_of"] = to_text(authority_of)
+        shown["ticker"] = _ticker_of(node, authority_of)
     definition = record.definition
     if definition is not None:
-        shown |= {
-            "name": definition.name.decode(),
-            "terms": definition.terms.hex(),
-            "reissuable": definition.reissuable,
-        }
+        shown["name"] = definition.name.decode()
+        shown["terms"] = definition.terms.hex()
+        shown["reissuable"] = definition.reissuable
         if definition.reissuable:
             authority = authority_id(asset)
             coin = node.ledger.asset(authority)
@@ -81,7 +84,7 @@ def _show(node: Node, asset: AssetId, record: AssetRecord) -> Json:
 
 def listassets(
     node: Node, limit: Annotated[int, PAGE] = 100, cursor: bytes | None = None
-) -> Json:  # fmt: skip
+) -> AssetPage:  # fmt: skip
     """Issued assets in the order of their ids: `assets`, each as by getasset, and `cursor`.
 
     The next page is asked for with the cursor of the last, which is null at the end.

@@ -5,18 +5,33 @@ from __future__ import annotations
 import asyncio
 from binascii import hexlify
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+
+import msgspec
 
 from consensus.block import decode_parts
 from consensus.hashes import HASH_BYTES, BlockHash, Txid, from_text, to_text
 from consensus.header_tree import HeaderNode, Status
-from consensus.params import NETWORKS, UINT32_MAX, Params
+from consensus.params import UINT32_MAX, Params
 from consensus.tx import NATIVE, Coin, Tx, identify, outpoint
 from node.rpc.briefs import Brief, make_brief
+from node.rpc.described import ByArgument, Hash, Hex, Shown
 from node.rpc.errors import Code, RpcError
 from node.rpc.json import Json, Written, amount, encode, fragment
 from node.rpc.params import Also, Bounds, HashOrHeight, Verbosity
 from node.rpc.ports import Node
+from node.rpc.results.chain import (
+    BlockchainInfo,
+    BlockInfo,
+    BlockStats,
+    ChainTip,
+    CoinSetInfo,
+    FullBlockInfo,
+    HeaderInfo,
+    IndexState,
+    TipStatus,
+    UnspentOutput,
+)
 from node.rpc.shapes import (
     WEIGHT_PER_COST,
     cost_of_tx,
@@ -33,12 +48,15 @@ TIPS_MAX = 100
 ASSETS_SHOWN_MAX = 10_000
 
 
-def chain_name(params: Params) -> str:
+def chain_name(params: Params) -> Literal["main", "test", "regtest"]:
     """What clients take for the kind of network; they know main, test, signet and regtest only."""
-    name = params.name.decode()
-    if name in NETWORKS:
-        return name
-    return "main" if params.retarget else "regtest"
+    match params.name:
+        case b"test":
+            return "test"
+        case b"regtest":
+            return "regtest"
+        case _:
+            return "main" if params.retarget else "regtest"
 
 
 def find_node(node: Node, block_hash: BlockHash) -> HeaderNode:
@@ -78,7 +96,7 @@ async def read_txs(raw: bytes) -> AsyncIterator[Tx]:
             await asyncio.sleep(0)
 
 
-def getblockchaininfo(node: Node) -> Json:
+def getblockchaininfo(node: Node) -> BlockchainInfo:
     """The state of the chain.
 
     `chain` is main, test or regtest; a private network is main to clients, and `network` has its
@@ -107,27 +125,29 @@ def getblockchaininfo(node: Node) -> Json:
     }
 
 
-def getblockcount(node: Node) -> Json:
+def getblockcount(node: Node) -> int:
     """Height of the best chain; genesis is 0."""
     return node.ledger.tip.height
 
 
-def getbestblockhash(node: Node) -> Json:
+def getbestblockhash(node: Node) -> Hash:
     """Hash of the last block of the best chain."""
     return to_text(node.ledger.tip.hash)
 
 
-def getdifficulty(node: Node) -> Json:
+def getdifficulty(node: Node) -> float:
     """Difficulty of the last block, as a multiple of the least difficulty of Bitcoin."""
     return difficulty(node.ledger.tip.header.bits)
 
 
-def getblockhash(node: Node, height: Annotated[int, Bounds(0, UINT32_MAX)]) -> Json:
+def getblockhash(node: Node, height: Annotated[int, Bounds(0, UINT32_MAX)]) -> Hash:
     """Hash of the block at `height` of the best chain."""
     return to_text(find_height(node, height).hash)
 
 
-def getblockheader(node: Node, blockhash: BlockHash, verbose: bool = True) -> Json:
+def getblockheader(
+    node: Node, blockhash: BlockHash, verbose: bool = True
+) -> Annotated[HeaderInfo | str, ByArgument("verbose", {False: Hex, True: HeaderInfo})]:
     """A header as an object, or with `verbose` false its 80 bytes in hex.
 
     `confirmations` is −1 for a block off the best chain. `nTx` is 0 while its transactions are
@@ -141,7 +161,10 @@ def getblock(
     node: Node,
     blockhash: BlockHash,
     verbosity: Annotated[Verbosity, Also("verbose")] = Verbosity.BRIEF,
-) -> Json | Coroutine[Any, Any, Json]:
+) -> Annotated[
+    Written | Coroutine[Any, Any, Written],
+    ByArgument("verbosity", {0: Hex, 1: BlockInfo, 2: FullBlockInfo}),
+]:
     """A block: with `verbosity` 0 in hex, with 1 its txids, with 2 its transactions.
 
     With 2, each transaction has its fee, and each input has the coin it spends as `prevout`.
@@ -167,7 +190,7 @@ def _show_hex(node: Node, at: HeaderNode) -> Written:
     return Written((b'"', shown, b'"'))
 
 
-async def _read_block(node: Node, at: HeaderNode, verbosity: Verbosity) -> Json:
+async def _read_block(node: Node, at: HeaderNode, verbosity: Verbosity) -> Written:
     raw = read_raw(node, at)
     brief = node.briefs.get(at.hash)
     if brief is None:
@@ -192,7 +215,7 @@ def _show_block(node: Node, at: HeaderNode, brief: Brief, txs: bytes) -> Written
     return Written((header[:-1] + b',"tx":', txs, b"}"))
 
 
-def getchaintips(node: Node) -> Json:
+def getchaintips(node: Node) -> list[ChainTip]:
     """The ends of all known branches, most work first, at most 100.
 
     `status`: active (the best chain), valid-fork (was connected), valid-headers (complete, never
@@ -212,7 +235,7 @@ def getchaintips(node: Node) -> Json:
     ]
 
 
-def _tip_status(node: Node, tip: HeaderNode) -> str:
+def _tip_status(node: Node, tip: HeaderNode) -> TipStatus:
     if tip is node.ledger.tip:
         return "active"
     if tip.status is Status.INVALID:
@@ -224,7 +247,7 @@ def _tip_status(node: Node, tip: HeaderNode) -> str:
 
 def getblockstats(
     node: Node, hash_or_height: HashOrHeight | None = None, stats: list[str] | None = None
-) -> Json | Coroutine[Any, Any, Json]:
+) -> Annotated[Json | Coroutine[Any, Any, Json], Shown(BlockStats)]:
     """Sums over the transactions of a block of the best chain, given by hash or height.
 
     Amounts are in base units of the native coin, fee rates in base units per 1 000 cost. The coinbase
@@ -244,7 +267,7 @@ async def _add_up(node: Node, at: HeaderNode, stats: list[str] | None) -> Json:
     return _choose(found, stats)
 
 
-def _choose(found: Mapping[str, Json], stats: list[str] | None) -> Json:
+def _choose(found: Mapping[str, object], stats: list[str] | None) -> Json:
     if stats is None:
         return found
     unknown = [name for name in stats if name not in found]
@@ -261,7 +284,7 @@ def _block_by_text(node: Node, text: HashOrHeight | None) -> HeaderNode:
     return find_node(node, BlockHash(from_text(text)))
 
 
-async def _sum_up(node: Node, at: HeaderNode, undo: Sequence[Sequence[Coin]]) -> dict[str, Json]:
+async def _sum_up(node: Node, at: HeaderNode, undo: Sequence[Sequence[Coin]]) -> BlockStats:
     fees, rates, sizes = [], [], []
     ins = outs = total_out = cost_sum = 0
     number = 0
@@ -319,7 +342,7 @@ def _quantile(ascending: Sequence[int], percent: int) -> int:
 
 def gettxout(
     node: Node, txid: Txid, n: Annotated[int, Bounds(0, UINT32_MAX)], include_mempool: bool = True
-) -> Json:
+) -> UnspentOutput | None:
     """An unspent output, or null.
 
     With `include_mempool`, one that the mempool spends is gone and one that it makes is there, with
@@ -335,15 +358,16 @@ def gettxout(
         coin = ledger.mempool.coin(spent)
     if coin is None:
         return None
-    shown: dict[str, Json] = {"bestblock": to_text(ledger.tip.hash), "confirmations": depth}
-    shown |= show_worth(coin.asset, coin.amount)
-    return shown | {
+    return {
+        "bestblock": to_text(ledger.tip.hash),
+        "confirmations": depth,
+        **show_worth(coin.asset, coin.amount),
         "scriptPubKey": show_script(coin.lock, ledger.params),
         "coinbase": coin.delayed,
     }
 
 
-async def gettxoutsetinfo(node: Node) -> Json:
+async def gettxoutsetinfo(node: Node) -> Annotated[msgspec.Raw, Shown(CoinSetInfo)]:
     """The whole coin set: its height, hash, size and the supply of every asset.
 
     `coinset` is the same on every node at the same block. `supply` lists the base units in the coins
@@ -356,24 +380,23 @@ async def gettxoutsetinfo(node: Node) -> Json:
             return kept
         found = await node.ledger.coin_set()
     assets = sorted(found.supply)[:ASSETS_SHOWN_MAX]
-    shown = fragment(
-        {
-            "height": found.height,
-            "bestblock": to_text(found.block_hash),
-            "txouts": found.coins,
-            "coinset": found.digest.hex(),
-            "hash_serialized_3": found.digest.hex(),
-            "total_amount": amount(found.supply.get(NATIVE, 0)),
-            "assets": len(found.supply) - (NATIVE in found.supply),
-            "supply": [{"asset": to_text(a), "supply": found.supply[a]} for a in assets],
-        }
-    )
+    info: CoinSetInfo = {
+        "height": found.height,
+        "bestblock": to_text(found.block_hash),
+        "txouts": found.coins,
+        "coinset": found.digest.hex(),
+        "hash_serialized_3": found.digest.hex(),
+        "total_amount": amount(found.supply.get(NATIVE, 0)),
+        "assets": len(found.supply) - (NATIVE in found.supply),
+        "supply": [{"asset": to_text(a), "supply": found.supply[a]} for a in assets],
+    }
+    shown = fragment(info)
     node.coin_sets.add(found.block_hash, shown, len(bytes(shown)))
     return shown
 
 
-def getindexinfo(node: Node, index_name: str = "") -> Json:
+def getindexinfo(node: Node, index_name: str = "") -> dict[str, IndexState]:
     """The indexes that this node keeps, and whether they are up to date."""
     names = ("txindex", "addressindex") if node.ledger.is_indexed else ()
-    state = {"synced": True, "best_block_height": node.ledger.tip.height}
+    state: IndexState = {"synced": True, "best_block_height": node.ledger.tip.height}
     return {name: state for name in names if index_name in ("", name)}

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from itertools import groupby
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from node.backup import BackupRefused
+from node.rpc.described import Shown
 from node.rpc.errors import Code, RpcError
 from node.rpc.json import Json
 from node.rpc.ports import Node
+from node.rpc.results.control import BackupInfo, BackupStarted
 
 
-def show_help(node: Node, command: str = "") -> Json:
+def show_help(node: Node, command: str = "") -> str:
     """All methods, or how to use one."""
     if command:
         method = node.methods.get(command)
@@ -26,13 +29,13 @@ def show_help(node: Node, command: str = "") -> Json:
     return "\n\n".join(parts)
 
 
-def stop(node: Node) -> Json:
+def stop(node: Node) -> str:
     """Shut the node down in good order; answers before it does."""
     node.stop()
     return "Tael node stopping"
 
 
-def backup(node: Node, destination: str) -> Json:
+def backup(node: Node, destination: str) -> BackupStarted:
     """Begin to make a backup of the ledger while the node runs; `getbackupinfo` says how it goes.
 
     `destination` is the absolute path of a directory on the node's machine that does not exist yet, outside
@@ -48,12 +51,12 @@ def backup(node: Node, destination: str) -> Json:
     return {"destination": destination}
 
 
-def getbackupinfo(node: Node) -> Json:
+def getbackupinfo(node: Node) -> Annotated[Json, Shown(BackupInfo)]:
     """How far the last backup is: `state` is none, running, done or failed (then `error` says why)."""
     shown: dict[str, Json] = msgspec.to_builtins(node.backups.progress)  # a copy: it goes on
     return shown
 
 
-def uptime(node: Node) -> Json:
+def uptime(node: Node) -> int:
     """Seconds since the node started."""
     return int(node.clock() - node.started)

@@ -6,13 +6,17 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Annotated, Any
 
+import msgspec
+
 from consensus.hashes import Txid, to_text
 from node.fees import TARGET_BLOCKS_MAX
 from node.mempool_entry import Entry
+from node.rpc.described import ByArgument, Hash
 from node.rpc.errors import Code, RpcError
-from node.rpc.json import Json, amount, fragment
+from node.rpc.json import amount, fragment
 from node.rpc.params import Bounds
 from node.rpc.ports import Node
+from node.rpc.results.mempool import FeeEstimate, MempoolEntry, MempoolInfo, MempoolTxids
 from node.rpc.shapes import WEIGHT_PER_COST
 
 ENTRIES_SHOWN_MAX = 20_000
@@ -20,8 +24,13 @@ ENTRIES_SHOWN_MAX = 20_000
 ENTRIES_PER_TURN = 100
 """Entries described before others get a turn: some 600 µs."""
 
+ByTxid = dict[str, msgspec.Raw]
+"""Descriptions that are written already."""
+Relatives = list[str] | Coroutine[Any, Any, ByTxid]
+TXIDS_OR_ENTRIES = ByArgument("verbose", {False: list[Hash], True: dict[str, MempoolEntry]})
 
-def getmempoolinfo(node: Node) -> Json:
+
+def getmempoolinfo(node: Node) -> MempoolInfo:
     """How much waits, and the least fee rate that gets in (native coins per 1 000 cost).
 
     `bytes` is the sum of costs, `usage` an estimate of the memory taken.
@@ -45,7 +54,10 @@ def getmempoolinfo(node: Node) -> Json:
 
 def getrawmempool(
     node: Node, verbose: bool = False, mempool_sequence: bool = False
-) -> Json | Coroutine[Any, Any, Json]:
+) -> Annotated[
+    MempoolTxids | list[str] | Coroutine[Any, Any, ByTxid],
+    ByArgument("verbose", {False: list[Hash] | MempoolTxids, True: dict[str, MempoolEntry]}),
+]:
     """Txids of everything that waits, in order of arrival; with `verbose` txid → description.
 
     `mempool_sequence` adds the number of the present state and cannot be combined with `verbose`.
@@ -68,7 +80,7 @@ def _find(node: Node, txid: Txid) -> Entry:
     return entry
 
 
-def show_entry(node: Node, entry: Entry) -> dict[str, Json]:
+def show_entry(node: Node, entry: Entry) -> MempoolEntry:
     """A waiting transaction, with its sums over relatives (itself included)."""
     return {
         "vsize": entry.cost,
@@ -93,13 +105,13 @@ def show_entry(node: Node, entry: Entry) -> dict[str, Json]:
     }
 
 
-async def _by_txid(node: Node, entries: list[Entry]) -> Json:
+async def _by_txid(node: Node, entries: list[Entry]) -> ByTxid:
     if len(entries) > ENTRIES_SHOWN_MAX:
         raise RpcError(
             Code.TOO_LARGE,
             f"{len(entries)} entries, at most {ENTRIES_SHOWN_MAX} are described at once",
         )
-    shown = {}
+    shown: ByTxid = {}
     for number, entry in enumerate(entries, 1):
         shown[to_text(entry.tx.txid)] = fragment(show_entry(node, entry))
         if number % ENTRIES_PER_TURN == 0:
@@ -107,14 +119,14 @@ async def _by_txid(node: Node, entries: list[Entry]) -> Json:
     return shown
 
 
-def getmempoolentry(node: Node, txid: Txid) -> Json:
+def getmempoolentry(node: Node, txid: Txid) -> MempoolEntry:
     """A waiting transaction: cost, time, fees, and its unconfirmed relatives."""
     return show_entry(node, _find(node, txid))
 
 
 def getmempoolancestors(
     node: Node, txid: Txid, verbose: bool = False
-) -> Json | Coroutine[Any, Any, Json]:
+) -> Annotated[Relatives, TXIDS_OR_ENTRIES]:
     """What a waiting transaction builds on and is not mined either."""
     _find(node, txid)
     return _relatives(node, node.ledger.mempool.ancestors(txid), verbose)
@@ -122,13 +134,13 @@ def getmempoolancestors(
 
 def getmempooldescendants(
     node: Node, txid: Txid, verbose: bool = False
-) -> Json | Coroutine[Any, Any, Json]:
+) -> Annotated[Relatives, TXIDS_OR_ENTRIES]:
     """The waiting transactions that build on a waiting transaction."""
     _find(node, txid)
     return _relatives(node, node.ledger.mempool.descendants(txid), verbose)
 
 
-def _relatives(node: Node, entries: list[Entry], verbose: bool) -> Json | Coroutine[Any, Any, Json]:
+def _relatives(node: Node, entries: list[Entry], verbose: bool) -> Relatives:
     if verbose:
         return _by_txid(node, entries)
     return [to_text(entry.tx.txid) for entry in entries]
@@ -136,7 +148,7 @@ def _relatives(node: Node, entries: list[Entry], verbose: bool) -> Json | Corout
 
 def estimatesmartfee(
     node: Node, conf_target: Annotated[int, Bounds(1, 1_008)], estimate_mode: str = ""
-) -> Json:
+) -> FeeEstimate:
     """The fee rate, in native coins per 1 000 cost, to be mined within `conf_target` blocks.
 
     It comes from what waits now and what was mined in the last two hours. `estimate_mode` is

@@ -16,11 +16,13 @@ from node.chain import BLOCK_PREFIX
 from node.mempool_entry import Entry
 from node.miner import MiningError, generate
 from node.rpc import json
+from node.rpc.described import Hash, Shown
 from node.rpc.errors import Code, RpcError
 from node.rpc.json import Json
 from node.rpc.methods_chain import chain_name, find_height
 from node.rpc.params import Bounds
 from node.rpc.ports import Node
+from node.rpc.results.mining import BlockTemplate, MiningInfo
 from node.rpc.shapes import WEIGHT_PER_COST, difficulty
 from node.stratum.messages import Refusal
 from node.template import Choice, Template
@@ -29,7 +31,7 @@ GENERATED_MAX = 1_000
 HASH_RATE_BLOCKS_MAX = 100_000
 
 
-def getmininginfo(node: Node) -> Json:
+def getmininginfo(node: Node) -> MiningInfo:
     """Height, difficulty and estimated hash rate of the network, and how much waits."""
     tip = node.ledger.tip
     return {
@@ -47,7 +49,7 @@ def getnetworkhashps(
     node: Node,
     nblocks: Annotated[int, Bounds(-1, HASH_RATE_BLOCKS_MAX)] = 120,
     height: Annotated[int, Bounds(-1, 2**32 - 1)] = -1,
-) -> Json:
+) -> float:
     """Estimated hashes a second, from the work and the times of `nblocks` blocks.
 
     The last of them is at `height`, −1 for the tip. `nblocks` of 0 or −1 takes 120.
@@ -64,7 +66,7 @@ def _hash_rate(node: Node, last: HeaderNode, blocks: int) -> float:
 
 def getblocktemplate(
     node: Node, template_request: Mapping[str, object] | None = None
-) -> json.Written:
+) -> Annotated[json.Written, Shown(BlockTemplate)]:
     """What the next block may hold, for a program that mines (BIP22).
 
     A block is `[header, [coinbase, transactions…]]`, and the header's root is
@@ -155,7 +157,7 @@ def prepare_template(template: Template) -> None:
     _ = template.choice.others_root
 
 
-async def submitblock(node: Node, hexdata: bytes, dummy: str = "") -> Json:
+async def submitblock(node: Node, hexdata: bytes, dummy: str = "") -> str | None:
     """Hand in a mined block; answers null, or the name of the rule that it breaks.
 
     `duplicate` and `duplicate-invalid` tell that the block was known. `dummy` is ignored.
@@ -219,7 +221,7 @@ def getstratuminfo(node: Node) -> Json:
 
 async def generatetoaddress(
     node: Node, nblocks: Annotated[int, Bounds(1, GENERATED_MAX)], address: LockHash
-) -> Json:
+) -> list[Hash]:
     """Mine blocks to an address at once and answer their hashes.
 
     Only where the difficulty is constant (regtest): elsewhere it would take hours.

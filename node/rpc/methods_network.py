@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 
 from node.rpc.errors import Code, RpcError
-from node.rpc.json import Json, amount
+from node.rpc.json import amount
 from node.rpc.ports import Node, PeerInfo, PinError
+from node.rpc.results.network import NetTotals, NetworkInfo, Peer, Reach
 from p2p.messages import PROTOCOL_VERSION
 from p2p.tls import TlsError, parse_fingerprint
 
@@ -20,12 +21,12 @@ _HOST = re.compile(
 )
 
 
-def getconnectioncount(node: Node) -> Json:
+def getconnectioncount(node: Node) -> int:
     """How many peers are connected."""
     return len(node.network.peers())
 
 
-def getpeerinfo(node: Node) -> Json:
+def getpeerinfo(node: Node) -> list[Peer]:
     """Every connection. Times are seconds since 1970; `banscore` at its limit ends a connection.
 
     `encrypted` says whether nobody can read along, `certificate` is the fingerprint that the peer has
@@ -34,8 +35,8 @@ def getpeerinfo(node: Node) -> Json:
     return [_show_peer(peer) for peer in node.network.peers()]
 
 
-def _show_peer(peer: PeerInfo) -> Json:
-    shown: dict[str, Json] = {
+def _show_peer(peer: PeerInfo) -> Peer:
+    shown: Peer = {
         "id": peer.id,
         "addr": peer.address,
         "network": "ipv6" if peer.address.startswith("[") else "ipv4",
@@ -73,7 +74,7 @@ def _show_peer(peer: PeerInfo) -> Json:
     return shown
 
 
-def getnetworkinfo(node: Node) -> Json:
+def getnetworkinfo(node: Node) -> NetworkInfo:
     """Versions, connections, fees for relay, and where this node listens.
 
     `version` is that of the Bitcoin Core whose answers these resemble; that of this program is in
@@ -106,7 +107,7 @@ def getnetworkinfo(node: Node) -> Json:
     }
 
 
-def _show_network(name: str) -> Json:
+def _show_network(name: str) -> Reach:
     return {
         "name": name,
         "limited": False,
@@ -116,7 +117,7 @@ def _show_network(name: str) -> Json:
     }
 
 
-def getnettotals(node: Node) -> Json:
+def getnettotals(node: Node) -> NetTotals:
     """Bytes received and sent since the start, and the time in milliseconds since 1970."""
     totals = node.network.totals()
     return {
@@ -126,10 +127,9 @@ def getnettotals(node: Node) -> Json:
     }
 
 
-def ping(node: Node) -> Json:
+def ping(node: Node) -> None:
     """Measure every peer's round-trip time anew; getpeerinfo shows it."""
     node.network.ping()
-    return None
 
 
 def _endpoint(node: Node, text: str) -> tuple[str, int, bytes | None]:
@@ -149,7 +149,7 @@ def _endpoint(node: Node, text: str) -> tuple[str, int, bytes | None]:
     return match["v6"] or match["v4"], port, pin
 
 
-def addnode(context: Node, node: str, command: str) -> Json:
+def addnode(context: Node, node: str, command: str) -> None:
     """Connect to a peer: `command` is add (and stay connected), remove, or onetry.
 
     `node` is HOST, HOST:PORT or, if only one certificate is to be believed there,
@@ -172,14 +172,13 @@ def addnode(context: Node, node: str, command: str) -> Json:
                 raise RpcError(Code.PARAMETER, "`command` must be add, remove or onetry")
     except PinError as error:
         raise RpcError(Code.PARAMETER, str(error)) from None
-    return None
 
 
-def disconnectnode(node: Node, address: str = "", nodeid: int | None = None) -> Json:
+def disconnectnode(node: Node, address: str = "", nodeid: int | None = None) -> None:
     """End the connection to the peer at `address`, or of number `nodeid`."""
     if bool(address) == (nodeid is not None):
         raise RpcError(Code.INVALID_PARAMS, "give one of `address` and `nodeid`")
     for peer in node.network.peers():
         if (peer.address == address or peer.id == nodeid) and node.network.disconnect(peer.id):
-            return None
+            return
     raise RpcError(Code.NODE_NOT_CONNECTED, "Node not found in connected nodes")

@@ -13,7 +13,6 @@ from node.backup import Backups
 from node.ledger import Ledger
 from node.miner import Extranonces
 from node.rpc.briefs import Brief
-from node.rpc.json import Json
 from node.rpc.kept import Kept
 from node.rpc.method import Method
 from node.rpc.params import Verbosity
@@ -131,7 +130,7 @@ class Node(msgspec.Struct, frozen=True):
         default_factory=lambda: Kept(BLOCKS_BYTES_MAX)
     )
     """A block in hex, or the JSON array of its transactions with what they spend."""
-    stats: Kept[BlockHash, Mapping[str, Json]] = msgspec.field(
+    stats: Kept[BlockHash, Mapping[str, object]] = msgspec.field(
         default_factory=lambda: Kept(STATS_MAX)
     )
     coin_sets: Kept[BlockHash, msgspec.Raw] = msgspec.field(

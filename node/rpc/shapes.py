@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import assert_never
+from typing import assert_never, cast
 
 import msgspec
 
@@ -42,7 +42,17 @@ from consensus.tx import (
 )
 from consensus.tx_rules import cost_of
 from node.ledger import Ledger
-from node.rpc.json import Json, amount, fragment
+from node.rpc.json import amount, fragment
+from node.rpc.results.chain import HeaderInfo
+from node.rpc.results.transactions import (
+    DecodedTransaction,
+    Input,
+    Issuance,
+    Output,
+    Prevout,
+    Transaction,
+    Worth,
+)
 
 LOCK_PREFIX = "5120"
 """A lock as a script: witness version 1 and 32 bytes, as addresses encode it."""
@@ -80,12 +90,12 @@ def _write_script(hrp: bytes, lock: LockHash) -> msgspec.Raw:
     })  # fmt: skip
 
 
-def show_script(lock: LockHash, network: Params) -> Json:
+def show_script(lock: LockHash, network: Params) -> msgspec.Raw:
     # A block names the same locks again and again, and they are half of what is said of it.
     return _write_script(network.hrp, lock)
 
 
-def show_worth(asset: bytes, units: int) -> dict[str, Json]:
+def show_worth(asset: bytes, units: int) -> Worth:
     """`value`, and for another asset what stands beside it."""
     if asset == NATIVE:
         return {"value": amount(units)}
@@ -117,16 +127,21 @@ def words(lock: Lock, depth: int = 1) -> str:
             assert_never(lock)
 
 
-def show_output(output: TxOut, index: int, network: Params) -> dict[str, Json]:
-    shown = show_worth(output.asset, output.amount)
-    shown["n"] = index
-    shown["scriptPubKey"] = show_script(output.lock, network)
+def show_output(output: TxOut, index: int, network: Params) -> Output:
+    is_native = output.asset == NATIVE
+    shown: Output = {
+        "value": amount(output.amount if is_native else 0),
+        "n": index,
+        "scriptPubKey": show_script(output.lock, network),
+    }
+    if not is_native:
+        shown["asset"], shown["assetamount"] = to_text(output.asset), output.amount
     if output.memo:
         shown["memo"] = output.memo.hex()
     return shown
 
 
-def show_coin(coin: Coin, network: Params) -> dict[str, Json]:
+def show_coin(coin: Coin, network: Params) -> Prevout:
     """A coin as `prevout` of the input that spends it."""
     return {
         "generated": coin.delayed,
@@ -141,46 +156,47 @@ def split_outpoint(spent: OutPoint) -> tuple[str, int]:
     return to_text(spent[:HASH_BYTES]), int.from_bytes(spent[HASH_BYTES:], "big")
 
 
-def _show_inputs(tx: Tx, coins: Sequence[Coin] | None, network: Params) -> list[Json]:
+def _show_inputs(tx: Tx, coins: Sequence[Coin] | None, network: Params) -> list[Input]:
     if tx.is_coinbase:
         extranonce = b"".join(item for witness in tx.witnesses for item in witness.items)
         return [{"coinbase": extranonce.hex(), "sequence": UINT32_MAX}]
-    shown: list[Json] = []
+    shown: list[Input] = []
     for index, spent in enumerate(tx.body.inputs):
         txid, vout = split_outpoint(spent)
-        entry: dict[str, Json] = {"txid": txid, "vout": vout}
-        entry["scriptSig"] = {"asm": "", "hex": ""}
+        entry: Input = {
+            "txid": txid,
+            "vout": vout,
+            "scriptSig": {"asm": "", "hex": ""},
+            "sequence": UINT32_MAX,
+        }
         if index < len(tx.witnesses):
             witness = tx.witnesses[index]
             entry["lock"] = words(witness.lock)
             entry["txinwitness"] = [item.hex() for item in witness.items]
         if coins is not None:
             entry["prevout"] = show_coin(coins[index], network)
-        entry["sequence"] = UINT32_MAX
         shown.append(entry)
     return shown
 
 
-def _show_issuances(body: Body) -> list[Json]:
-    shown: list[Json] = []
+def _show_issuances(body: Body) -> list[Issuance]:
+    shown: list[Issuance] = []
     for issuance in body.issuances:
         if not isinstance(issuance, Issue):
             shown.append({"asset": to_text(issuance.asset), "amount": issuance.amount})
             continue
-        entry: dict[str, Json] = {"vin": issuance.input_index, "amount": issuance.amount}
+        entry: Issuance = {"vin": issuance.input_index, "amount": issuance.amount}
         if 0 <= issuance.input_index < len(body.inputs):
             asset = asset_id(body.inputs[issuance.input_index], issuance.definition)
             entry["asset"] = to_text(asset)
             if issuance.definition.reissuable:
                 entry["authority"] = to_text(authority_id(asset))
         definition = issuance.definition
-        entry |= {
-            "ticker": definition.ticker.decode("ascii", "replace"),
-            "name": definition.name.decode("utf-8", "replace"),
-            "decimals": definition.decimals,
-            "terms": definition.terms.hex(),
-            "reissuable": definition.reissuable,
-        }
+        entry["ticker"] = definition.ticker.decode("ascii", "replace")
+        entry["name"] = definition.name.decode("utf-8", "replace")
+        entry["decimals"] = definition.decimals
+        entry["terms"] = definition.terms.hex()
+        entry["reissuable"] = definition.reissuable
         shown.append(entry)
     return shown
 
@@ -209,12 +225,12 @@ def fee_of(body: Body, coins: Sequence[Coin]) -> int:
     return spent - sum(output.amount for output in body.outputs if output.asset == NATIVE)
 
 
-def show_tx(
-    tx: Tx, network: Params, coins: Sequence[Coin] | None = None, with_hex: bool = True
-) -> dict[str, Json]:
+def show_decoded(
+    tx: Tx, network: Params, coins: Sequence[Coin] | None = None
+) -> DecodedTransaction:
     """A transaction; with the coins it spends also its fee and each `prevout`."""
     cost = cost_of_tx(tx)
-    shown: dict[str, Json] = {
+    shown: DecodedTransaction = {
         "txid": to_text(tx.txid),
         "hash": to_text(tx.wtxid),
         "version": tx.body.version,
@@ -230,8 +246,13 @@ def show_tx(
         shown["issuances"] = _show_issuances(tx.body)
     if coins is not None and not tx.is_coinbase:
         shown["fee"] = amount(fee_of(tx.body, coins))
-    if with_hex:
-        shown["hex"] = tx.raw.hex()
+    return shown
+
+
+def show_tx(tx: Tx, network: Params, coins: Sequence[Coin] | None = None) -> Transaction:
+    """The same with the transaction in hex."""
+    shown = cast(Transaction, show_decoded(tx, network, coins))  # nobody else has seen it yet
+    shown["hex"] = tx.raw.hex()
     return shown
 
 
@@ -245,9 +266,9 @@ def confirmations(ledger: Ledger, node: HeaderNode) -> int:
     return ledger.tip.height - node.height + 1 if ledger.is_on_best_chain(node) else -1
 
 
-def show_header(ledger: Ledger, node: HeaderNode) -> dict[str, Json]:
+def show_header(ledger: Ledger, node: HeaderNode) -> HeaderInfo:
     header: Header = node.header
-    shown: dict[str, Json] = {
+    shown: HeaderInfo = {
         "hash": to_text(header.hash),
         "confirmations": confirmations(ledger, node),
         "height": node.height,

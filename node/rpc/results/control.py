@@ -1,0 +1,24 @@
+"""Shapes: the node itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypedDict
+
+from node.rpc.described import Says
+
+
+class BackupStarted(TypedDict):
+    """A backup that has begun."""
+
+    destination: str
+
+
+class BackupInfo(TypedDict):
+    """How far the last backup is."""
+
+    destination: str
+    state: Literal["none", "running", "done", "failed"]
+    height: Annotated[int, Says("of the chain that is copied; −1 if not known yet")]
+    bytes: Annotated[int, Says("copied so far")]
+    rows: Annotated[int, Says("of the database, copied so far")]
+    error: Annotated[str, Says("why it failed; else empty")]
