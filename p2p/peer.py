@@ -185,6 +185,7 @@ class PeerInfo(msgspec.Struct, frozen=True):
     bytes_sent: int
     bytes_received: int
     ping_s: float | None
+    ping_least_s: float | None
     starting_height: int
     best_height: int
     """Of the best block that the peer is known to have; -1 if none is known."""

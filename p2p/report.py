@@ -26,6 +26,7 @@ def peer_info(link: Link, router: Router, node: NodePort, now: float) -> PeerInf
         bytes_sent=peer.bytes_sent,
         bytes_received=peer.bytes_received,
         ping_s=link.session.ping_s,
+        ping_least_s=link.session.ping_least_s,
         starting_height=hello.height,
         best_height=best.height if best else -1,
         best_work=best.work if best else 0,

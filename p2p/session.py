@@ -97,6 +97,8 @@ class Session:
         """Theirs."""
         self.ping_s: float | None = None
         """Round trip of the last ping."""
+        self.ping_least_s: float | None = None
+        """The shortest of all."""
         self._chain = chain
         self._greet = greet
         self._is_own_nonce = is_own_nonce
@@ -152,7 +154,8 @@ class Session:
                 return False, [Send(self.peer, Pong(nonce))]
             case Pong(nonce):
                 if self._ping is not None and self._ping[0] == nonce:
-                    self.ping_s = now - self._ping[1]
+                    self.ping_s = took = now - self._ping[1]
+                    self.ping_least_s = min(took, self.ping_least_s or took)
                     self._ping = None
                 return False, []
             case _:

@@ -57,16 +57,14 @@ def _show_peer(peer: PeerInfo) -> Peer:
         "connection_type": peer.connection_type,
         "bip152_hb_to": False,
         "bip152_hb_from": False,
-        "startingheight": peer.best_height,
-        "synced_headers": peer.best_height,
-        "synced_blocks": peer.best_height,
+        "startingheight": peer.starting_height,
+        "synced_headers": peer.synced_headers,
+        "synced_blocks": peer.synced_blocks,
         "banscore": peer.score,
         "encrypted": peer.is_encrypted,
     }
     if peer.certificate:
         shown["certificate"] = peer.certificate
-    if peer.local_address:
-        shown["addrlocal"] = peer.local_address
     if peer.ping_s is not None:
         shown["pingtime"] = peer.ping_s
     if peer.ping_least_s is not None:

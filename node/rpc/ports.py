@@ -35,7 +35,6 @@ class PeerInfo(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     address: str
     """HOST:PORT at the other end."""
-    local_address: str = ""
     inbound: bool
     connection_type: str
     protocol: int
@@ -49,8 +48,12 @@ class PeerInfo(msgspec.Struct, frozen=True, kw_only=True):
     bytes_received: int = 0
     ping_s: float | None = None
     ping_least_s: float | None = None
-    best_height: int = -1
+    starting_height: int = -1
+    """That the peer named when it connected."""
+    synced_headers: int = -1
     """Height of the best header that the peer is known to have; −1 if unknown."""
+    synced_blocks: int = -1
+    """Height of the last block that is on both best chains; −1 if unknown."""
     score: int = 0
     """Misbehaviour, up to the limit at which it is disconnected."""
     is_encrypted: bool = False

@@ -113,6 +113,8 @@ def test_pings_are_sent_at_intervals_and_measure_the_round_trip() -> None:
     assert made.ping_s == 0.25
     assert made.on_tick(30.0) == []
     assert made.on_tick(30.5) == [Send(PEER, Ping(99))]
+    made.on_message(Pong(99), 31.5)
+    assert made.ping_least_s == 0.25
 
 
 def test_a_peer_that_does_not_answer_is_given_up() -> None:

@@ -32,15 +32,14 @@ class Peer(TypedDict):
     connection_type: str
     bip152_hb_to: bool
     bip152_hb_from: bool
-    startingheight: Annotated[int, Says("of the peer's best header; −1 if unknown")]
-    synced_headers: int
-    synced_blocks: int
+    startingheight: Annotated[int, Says("that the peer named when it connected")]
+    synced_headers: Annotated[int, Says("height of its best header that is known; −1 if none")]
+    synced_blocks: Annotated[int, Says("height of the last block in common; −1 if none")]
     banscore: Annotated[int, Says("misbehaviour; at its limit the connection ends")]
     encrypted: bool
     certificate: NotRequired[Annotated[str, Says("fingerprint of what the peer has shown")]]
-    addrlocal: NotRequired[str]
-    pingtime: NotRequired[Annotated[float, Says("seconds")]]
-    minping: NotRequired[Annotated[float, Says("seconds")]]
+    pingtime: NotRequired[Annotated[float, Says("seconds of the last ping")]]
+    minping: NotRequired[Annotated[float, Says("seconds of the fastest ping")]]
 
 
 class Reach(TypedDict):
