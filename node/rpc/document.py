@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from node.rpc.auth import CREDENTIALS_LENGTH_MAX
+from node.rpc.described import ByArgument
 from node.rpc.dispatch import ANSWER_BYTES_MAX, BATCH_MAX
 from node.rpc.errors import MEANINGS
 from node.rpc.json import DEPTH_MAX
 from node.rpc.limits import Limits
 from node.rpc.method import Method, Role, show_default
 from node.rpc.methods import METHODS
+from node.rpc.schema import all_objects, alternatives, condition, fields_of, first_line, words
 
 _LIMITS = Limits()
 
@@ -48,6 +50,9 @@ index.
   times that. Fee rates are native coins per 1 000 cost.
 - `value` is native coin only. Of another asset, `asset` and `assetamount` stand beside a value of zero,
   so that a program that adds up values stays right.
+- What a method answers stands under it: a kind of value, or the name of an object of [Objects](#objects). A
+  member that is optional is absent, not null.
+- `rpc.discover` answers all of this page for programs, as an OpenRPC document with JSON schemas.
 - Lists that can grow come in pages: ask again with the `cursor` of the last answer until it is null.
 - Requests may be sent without waiting for answers, which come in the order of the requests. What is no
   HTTP is answered with 400 and ends the connection; requests that came just before it may stay
@@ -96,6 +101,15 @@ A rule that refuses a transaction or a block is named first in the message, such
 """
 
 
+_OBJECTS = """
+## Objects
+
+Hash is 64 hexadecimal digits; Asset the same, or empty for the native coin; Hex any number of pairs
+of digits; Address an address; Coins a number with exactly 8 decimals; Units an integer of base units;
+Time seconds since 1970; OpenRPC a document of that standard.
+"""
+
+
 def document() -> str:
     """The whole text."""
     return "".join(_parts())
@@ -108,12 +122,19 @@ def _parts() -> Iterator[str]:
     yield _AFTER_ERRORS
     yield "\n## Methods\n"
     for category, methods in groupby(METHODS.values(), lambda method: method.category):
-        names = ", ".join(f"[{method.name}](#{method.name})" for method in methods)
+        names = ", ".join(f"[{method.name}](#{_anchor(method)})" for method in methods)
         yield f"\n{category.capitalize()}: {names}\n"
     for category, methods in groupby(METHODS.values(), lambda method: method.category):
         yield f"\n## {category.capitalize()}\n"
         for method in methods:
             yield _section(method)
+    yield _OBJECTS
+    for shape in all_objects(method.result for method in METHODS.values()):
+        yield _object(shape)
+
+
+def _anchor(method: Method) -> str:
+    return method.name.replace(".", "")
 
 
 def _section(method: Method) -> str:
@@ -126,6 +147,31 @@ def _section(method: Method) -> str:
         name = " or ".join(f"`{name}`" for name in argument.names)
         default = "required" if argument.required else f"`{show_default(argument)}`"
         lines.append(f"| {name} | {argument.kind} | {default} |\n")
+    lines.append(f"\n{_answer(method.result)}")
+    return "".join(lines)
+
+
+def _answer(result: object) -> str:
+    if not isinstance(result, ByArgument):
+        return f"Answers: {words(result, link)}.\n"
+    chosen = [
+        f"with {condition(result.argument, values)} {words(shape, link)}"
+        for values, shape in alternatives(result)
+    ]
+    return f"Answers: {'; '.join(chosen)}.\n"
+
+
+def link(name: str) -> str:
+    """The name of an object, linked to what is said of it."""
+    return f"[{name}](#{name.lower()})"
+
+
+def _object(shape: type) -> str:
+    lines = [f"\n### {shape.__name__}\n", f"\n{first_line(shape)}\n"]
+    lines.append("\n| member | what | |\n|---|---|---|\n")
+    for field in fields_of(shape):
+        what = words(field.shape, link) + ("" if field.is_required else ", optional")
+        lines.append(f"| `{field.name}` | {what} | {field.says} |\n")
     return "".join(lines)
 
 

@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
+from node.rpc.described import ByArgument, result_of
+from node.rpc.errors import Code
 from node.rpc.json import amount
 from node.rpc.params import AMOUNT_KIND, Argument, arguments_of
+from node.rpc.schema import alternatives, condition, fields_of, first_line, objects_in, words
 
 
 class Role(enum.IntEnum):
@@ -31,6 +34,8 @@ class Method(msgspec.Struct, frozen=True):
     role: Role
     """The least role that may call it."""
     category: str
+    errors: tuple[Code, ...] = ()
+    """What it may answer instead of a result, beside what its parameters and every call may."""
     arguments: tuple[Argument, ...] = ()
 
     @property
@@ -45,6 +50,11 @@ class Method(msgspec.Struct, frozen=True):
         return inspect.getdoc(self.function) or ""
 
     @property
+    def result(self) -> object:
+        """The shape of what it answers: a type with marks, or `ByArgument`."""
+        return result_of(self.function)
+
+    @property
     def help(self) -> str:
         """What `help METHOD` answers."""
         lines = [self.usage, "", self.description]
@@ -53,8 +63,26 @@ class Method(msgspec.Struct, frozen=True):
         for number, argument in enumerate(self.arguments, 1):
             state = "required" if argument.required else f"default {show_default(argument)}"
             lines.append(f"{number}. {argument.name} ({argument.kind}, {state})")
-        lines += ["", f"Role: {self.role.name.lower()}"]
+        lines += ["", *describe_result(self.result), "", f"Role: {self.role.name.lower()}"]
         return "\n".join(lines)
+
+
+def describe_result(result: object) -> list[str]:
+    """Lines on what a method answers: its shape, and the members of its objects."""
+    if isinstance(result, ByArgument):
+        lines = ["Result:"]
+        for values, shape in alternatives(result):
+            lines.append(f"with {condition(result.argument, values)}: {words(shape)}")
+        shapes = [shape for _, shape in alternatives(result)]
+    else:
+        lines, shapes = [f"Result: {words(result)}"], [result]
+    for shape in objects_in(shapes):
+        lines += ["", f"{shape.__name__}: {first_line(shape)}"]
+        for field in fields_of(shape):
+            note = "" if field.is_required else ", optional"
+            says = f" – {field.says}" if field.says else ""
+            lines.append(f"  {field.name} ({words(field.shape)}{note}){says}")
+    return lines
 
 
 def show_default(argument: Argument) -> str:

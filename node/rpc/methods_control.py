@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated
@@ -11,9 +12,10 @@ import msgspec
 from node.backup import BackupRefused
 from node.rpc.described import Shown
 from node.rpc.errors import Code, RpcError
-from node.rpc.json import Json
+from node.rpc.json import Json, fragment
+from node.rpc.openrpc import Description
 from node.rpc.ports import Node
-from node.rpc.results.control import BackupInfo, BackupStarted
+from node.rpc.results.control import BackupInfo, BackupStarted, Document
 
 
 def show_help(node: Node, command: str = "") -> str:
@@ -27,6 +29,22 @@ def show_help(node: Node, command: str = "") -> str:
     for category, methods in groupby(node.methods.values(), lambda method: method.category):
         parts.append("\n".join([f"== {category} ==", *[method.usage for method in methods]]))
     return "\n\n".join(parts)
+
+
+async def discover(node: Node) -> Annotated[msgspec.Raw, Shown(Document)]:
+    """Every method with its parameters, results and errors, as an OpenRPC document.
+
+    Programs make clients, forms and documentation from it. `x-role` is the role that may call a method.
+    """
+    shown = node.descriptions.get(node.version)
+    if shown is None:
+        description = Description()
+        for method in node.methods.values():
+            description.add(method)
+            await asyncio.sleep(0)
+        shown = fragment(description.document(node.version))
+        node.descriptions.add(node.version, shown, len(bytes(shown)))
+    return shown
 
 
 def stop(node: Node) -> str:

@@ -22,7 +22,7 @@ from node.rpc.json import Json
 from node.rpc.methods_chain import chain_name, find_height
 from node.rpc.params import Bounds
 from node.rpc.ports import Node
-from node.rpc.results.mining import BlockTemplate, MiningInfo
+from node.rpc.results.mining import BlockTemplate, MiningInfo, StratumInfo, StratumWorker
 from node.rpc.shapes import WEIGHT_PER_COST, difficulty
 from node.stratum.messages import Refusal
 from node.template import Choice, Template
@@ -184,7 +184,7 @@ def _known_as(node: Node, raw: bytes) -> str | None:
     return "duplicate-invalid" if at.status is Status.INVALID else "duplicate"
 
 
-def getstratuminfo(node: Node) -> Json:
+def getstratuminfo(node: Node) -> StratumInfo:
     """The miners that this node gives work to over Stratum, and what each has done.
 
     A worker is a user name on all its connections. `work` sums the difficulties of its shares, and
@@ -192,7 +192,7 @@ def getstratuminfo(node: Node) -> Json:
     """
     workers = node.stratum
     now = node.clock()
-    shown: list[Json] = [
+    shown: list[StratumWorker] = [
         {
             "name": worker.name,
             "address": worker.address,

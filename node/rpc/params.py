@@ -82,16 +82,32 @@ class _Wrong(Exception):
 Read = Callable[[object, Params], Any]
 
 
+class Kind(NamedTuple):
+    """What a type of parameters is, for people and for programs."""
+
+    words: str
+    read: Read
+    schema: Mapping[str, object]
+    """JSON schema of its plain form; a string that holds the same is read too."""
+    python: str
+    """The annotation under which the typed client takes it."""
+    codes: tuple[Code, ...] = ()
+    """What an impossible value may answer, beside −32602 for one of a wrong type."""
+
+
 class Argument(NamedTuple):
     """One parameter of a method."""
 
     name: str
     names: tuple[str, ...]
-    kind: str
-    """What it is, for people."""
-    read: Read
+    type: Kind
     required: bool
     default: object
+
+    @property
+    def kind(self) -> str:
+        """What it is, for people."""
+        return self.type.words
 
 
 def arguments_of(function: Callable[..., object]) -> tuple[Argument, ...]:
@@ -101,11 +117,10 @@ def arguments_of(function: Callable[..., object]) -> tuple[Argument, ...]:
     for parameter in list(inspect.signature(function).parameters.values())[1:]:
         hint = hints[parameter.name]
         aliases = [m.name for m in getattr(hint, "__metadata__", ()) if isinstance(m, Also)]
-        kind, read = _reader(hint)
         required = parameter.default is inspect.Parameter.empty
         made.append(
             Argument(
-                parameter.name, (parameter.name, *aliases), kind, read, required,
+                parameter.name, (parameter.name, *aliases), _kind(hint), required,
                 None if required else parameter.default,
             )
         )  # fmt: skip
@@ -122,7 +137,7 @@ def bind(arguments: Sequence[Argument], given: object, network: Params) -> list[
             values.append(argument.default)
             continue
         try:
-            values.append(argument.read(value, network))
+            values.append(argument.type.read(value, network))
         except _Wrong as wrong:
             raise RpcError(wrong.code, f"`{argument.name}` {wrong}") from None
     return values
@@ -155,22 +170,27 @@ def _by_name(arguments: Sequence[Argument], given: Mapping[str, object]) -> dict
     return named
 
 
-def _reader(hint: Any) -> tuple[str, Read]:
-    """What a type is called, and how a value of it is read."""
+def _kind(hint: Any) -> Kind:
+    """The kind of parameters of a type."""
     origin = get_origin(hint)
     if origin is Annotated:
         inner, *metadata = get_args(hint)
         for item in metadata:
             if isinstance(item, Bounds):
-                return f"integer from {item.low} to {item.high}", _bounded(item)
-        return _reader(inner)
+                schema = {"type": "integer", "minimum": item.low, "maximum": item.high}
+                name = f"integer from {item.low} to {item.high}"
+                return Kind(name, _bounded(item), schema, "int", (Code.PARAMETER,))
+        return _kind(inner)
     if origin in (Union, UnionType):
         (inner,) = [each for each in get_args(hint) if each is not NoneType]
-        return _reader(inner)
+        return _kind(inner)
     if origin is list:
-        kind, read = _reader(get_args(hint)[0])
-        return f"array of {kind}", _array(read)
-    return _READERS[hint]
+        item = _kind(get_args(hint)[0])
+        schema = {"type": "array", "items": item.schema, "maxItems": ITEMS_MAX}
+        codes = (Code.PARAMETER, *item.codes)
+        name, python = f"array of {item.words}", f"Sequence[{item.python}]"
+        return Kind(name, _array(item.read), schema, python, codes)
+    return _KINDS[hint]
 
 
 def _unwrap(value: object) -> object:
@@ -329,21 +349,56 @@ def _array(read: Read) -> Read:
     return read_all
 
 
-_READERS: Mapping[object, tuple[str, Read]] = {
-    int: ("integer", _integer),
-    bool: ("boolean", _boolean),
-    str: ("text", _text),
-    bytes: ("hex", _hex),
-    Txid: ("txid", _digest),
-    BlockHash: ("block hash", _digest),
-    AssetId: ("asset id", _asset),
-    LockHash: ("address", _address),
-    Amount: (AMOUNT_KIND, _amount),
-    HashOrHeight: ("height or block hash", _hash_or_height),
-    ScriptHash: ("script hash", _digest),
-    object: ("anything", _anything),
-    Verbosity: ("0, 1 or 2 (less is taken for 0, more for 2), or a boolean", _verbosity),
-    Addresses: ("addresses", _addresses),
-    Mapping[str, object]: ("object", _object),
+_HASH = {"type": "string", "pattern": f"^[0-9a-fA-F]{{{2 * HASH_BYTES}}}$"}
+_ASSET = {
+    "type": "string",
+    "description": "64 hexadecimal digits; empty or the ticker: the native coin",
 }
+_HEX = {"type": "string", "pattern": "^([0-9a-fA-F]{2})*$"}
+_ADDRESS = {"type": "string", "description": "an address of this network"}
+_ADDRESS_LIST = {"type": "array", "items": _ADDRESS, "minItems": 1, "maxItems": ADDRESSES_MAX}
+_ADDRESSES = {
+    "anyOf": [
+        {
+            "type": "object",
+            "properties": {
+                "addresses": {"anyOf": [_ADDRESS_LIST, _ADDRESS]},
+                "limit": {"type": "integer", "minimum": PAGE.low, "maximum": PAGE.high},
+                "cursor": _HEX,
+            },
+            "required": ["addresses"],
+            "additionalProperties": False,
+        },
+        _ADDRESS_LIST,
+        _ADDRESS,
+    ]
+}
+_VERBOSITY = {"anyOf": [{"type": "integer"}, {"type": "boolean"}]}
+_HEIGHT_OR_HASH = {"anyOf": [{"type": "integer", "minimum": 0}, _HASH]}
+_AMOUNT = {"type": "number", "minimum": 0, "description": "native coins, with up to 8 decimals"}
+
+_KINDS: Mapping[object, Kind] = {
+    int: Kind("integer", _integer, {"type": "integer"}, "int", (Code.PARAMETER,)),
+    bool: Kind("boolean", _boolean, {"type": "boolean"}, "bool"),
+    str: Kind("text", _text, {"type": "string"}, "str"),
+    bytes: Kind("hex", _hex, _HEX, "str", (Code.DESERIALIZATION,)),
+    Txid: Kind("txid", _digest, _HASH, "str", (Code.PARAMETER,)),
+    BlockHash: Kind("block hash", _digest, _HASH, "str", (Code.PARAMETER,)),
+    AssetId: Kind("asset id", _asset, _ASSET, "str", (Code.PARAMETER,)),
+    LockHash: Kind("address", _address, _ADDRESS, "str", (Code.ADDRESS_OR_KEY,)),
+    Amount: Kind(AMOUNT_KIND, _amount, _AMOUNT, "Decimal", (Code.PARAMETER,)),
+    HashOrHeight: Kind(
+        "height or block hash", _hash_or_height, _HEIGHT_OR_HASH, "int | str", (Code.PARAMETER,)
+    ),
+    Verbosity: Kind(
+        "0, 1 or 2 (less is taken for 0, more for 2), or a boolean", _verbosity, _VERBOSITY, "int",
+        (Code.PARAMETER,),
+    ),
+    Addresses: Kind(
+        "addresses", _addresses, _ADDRESSES, "Addresses", (Code.PARAMETER, Code.ADDRESS_OR_KEY)
+    ),
+    ScriptHash: Kind("script hash", _digest, _HASH, "str", (Code.PARAMETER,)),
+    object: Kind("anything", _anything, {}, "object"),
+    Mapping[str, object]: Kind("object", _object, {"type": "object"}, "Mapping[str, object]"),
+}  # fmt: skip
 """Every type that a parameter can have."""

@@ -25,6 +25,7 @@ BLOCKS_BYTES_MAX = 32 << 20
 """Blocks that are kept in hex or as JSON: six of 2 000 payments in both forms."""
 STATS_MAX = 1_000
 """Blocks whose sums are kept."""
+DESCRIPTIONS_BYTES_MAX = 1 << 20
 COIN_SETS_BYTES_MAX = 2 << 20
 """JSON of the supplies of assets: enough for the most that one answer lists."""
 
@@ -140,3 +141,7 @@ class Node(msgspec.Struct, frozen=True):
         default_factory=lambda: Kept(COIN_SETS_BYTES_MAX)
     )
     """What gettxoutsetinfo says of the coins at a block."""
+    descriptions: Kept[str, msgspec.Raw] = msgspec.field(
+        default_factory=lambda: Kept(DESCRIPTIONS_BYTES_MAX)
+    )
+    """The OpenRPC document, by the version of this program."""

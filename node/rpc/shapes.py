@@ -228,7 +228,7 @@ def fee_of(body: Body, coins: Sequence[Coin]) -> int:
 def show_decoded(
     tx: Tx, network: Params, coins: Sequence[Coin] | None = None
 ) -> DecodedTransaction:
-    """A transaction; with the coins it spends also its fee and each `prevout`."""
+    """A transaction; with the coins that it spends also each `prevout`."""
     cost = cost_of_tx(tx)
     shown: DecodedTransaction = {
         "txid": to_text(tx.txid),
@@ -244,14 +244,14 @@ def show_decoded(
     }
     if tx.body.issuances:
         shown["issuances"] = _show_issuances(tx.body)
-    if coins is not None and not tx.is_coinbase:
-        shown["fee"] = amount(fee_of(tx.body, coins))
     return shown
 
 
 def show_tx(tx: Tx, network: Params, coins: Sequence[Coin] | None = None) -> Transaction:
-    """The same with the transaction in hex."""
+    """The same with its hex, and with the coins that it spends also its fee."""
     shown = cast(Transaction, show_decoded(tx, network, coins))  # nobody else has seen it yet
+    if coins is not None and not tx.is_coinbase:
+        shown["fee"] = amount(fee_of(tx.body, coins))
     shown["hex"] = tx.raw.hex()
     return shown
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from consensus.asset import asset_id, authority_id
 from consensus.hashes import to_text
 from consensus.params import COIN
-from consensus.tx import NATIVE, AssetDefinition, Issue, OutPoint, Tx, TxOut, outpoint
+from consensus.tx import NATIVE, AssetDefinition, Coin, Issue, OutPoint, Tx, TxOut, outpoint
 from tests.support.chain import ALICE, BOB, FEE, ToyChain, coins_made
 from tests.support.daemon import Daemon, feed
 
@@ -52,10 +52,18 @@ def serve(datadir: Path, *options: str) -> Served:
         "coinbase": to_text(block.txs[0].txid),
         "mined": to_text(mined.txid),
         "issued": to_text(issued.txid),
+        "issue": issued.raw.hex(),
         "gold": to_text(asset_id(issued.body.inputs[0], GOLD)),
         "parent": to_text(parent.txid),
         "child": to_text(child.txid),
         "address": BOB.address(),
+        "raw": child.raw.hex(),
+        "before": to_text(block.header.previous),
+        "first": to_text(chain.chain_id),
+        "miner": ALICE.address(),
+        "authority": to_text(authority_id(asset_id(issued.body.inputs[0], GOLD))),
+        "old": block.raw.hex(),
+        "next": chain.template([parent, child]).raw.hex(),
         "bare": chain.pay(ALICE, BOB, COIN).raw.hex(),
     }
     return Served(Daemon(datadir, *options), chain, names)
@@ -73,11 +81,21 @@ def issue(chain: ToyChain, paid: OutPoint) -> Tx:
     return chain.spend([paid], outputs, issuances=[Issue(0, GOLD, 5_000)])
 
 
+def is_gold(coin: Coin) -> bool:
+    """Whether it is gold of Bob."""
+    return coin.lock == BOB.lock and coin.asset != NATIVE
+
+
 def waiting(chain: ToyChain) -> tuple[Tx, Tx]:
-    """A payment of Bob to Alice, and one of its change that builds on it."""
+    """A payment of Bob to Alice, and one of its change that builds on it and pays her his gold."""
     parent = chain.pay(BOB, ALICE, COIN)
     change = outpoint(parent.txid, 1)
     rest = parent.body.outputs[1].amount - COIN // 2 - FEE
-    outputs = [TxOut(NATIVE, COIN // 2, ALICE.lock), TxOut(NATIVE, rest, BOB.lock)]
+    gold = next(spent for spent, coin in chain.coins.items() if is_gold(coin))
+    outputs = [
+        TxOut(NATIVE, COIN // 2, ALICE.lock, b"thanks"),
+        TxOut(NATIVE, rest, BOB.lock),
+        TxOut(chain.coins[gold].asset, chain.coins[gold].amount, ALICE.lock),
+    ]
     made = coins_made(parent, chain.tip.height + 1)
-    return parent, chain.spend([change], outputs, extra_coins=made)
+    return parent, chain.spend([change, gold], outputs, extra_coins=made)

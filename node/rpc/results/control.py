@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypedDict
 
-from node.rpc.described import Says
+from node.rpc.described import Says, Scalar
+
+Document = Annotated[object, Scalar("OpenRPC", {"type": "object"}, dict)]
 
 
 class BackupStarted(TypedDict):

@@ -63,3 +63,31 @@ class BlockTemplate(TypedDict):
     height: int
     coinbasetxn: NotRequired[Annotated[CoinbaseTxn, Says("where the request has an address")]]
     transactions: list[TemplateTransaction]
+
+
+class StratumWorker(TypedDict):
+    """A user name of miners, on all its connections."""
+
+    name: str
+    address: Annotated[str, Says("of the newest connection, HOST:PORT")]
+    agent: Annotated[str, Says("what the miner calls itself")]
+    connections: int
+    difficulty: float
+    accepted: Annotated[int, Says("shares")]
+    stale: int
+    duplicate: int
+    lowdifficulty: int
+    invalid: int
+    work: Annotated[float, Says("sum of the difficulties of its shares")]
+    hashps: Annotated[float, Says("hashes a second, from the shares of the last minutes")]
+    blocks: Annotated[int, Says("blocks that it found")]
+    lastshare: Annotated[Seconds, Says("0: none yet")]
+
+
+class StratumInfo(TypedDict):
+    """Miners that this node gives work to."""
+
+    listening: Annotated[str, Says("HOST:PORT; empty if it is off")]
+    connections: int
+    hashps: float
+    workers: list[StratumWorker]

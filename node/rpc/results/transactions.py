@@ -93,13 +93,13 @@ class DecodedTransaction(TypedDict):
     vin: list[Input]
     vout: list[Output]
     issuances: NotRequired[list[Issuance]]
-    fee: NotRequired[Annotated[Coins, Says("where the coins are known that it spends")]]
 
 
 class Transaction(DecodedTransaction):
     """A transaction that is in a block or waits."""
 
     hex: Hex
+    fee: NotRequired[Annotated[Coins, Says("where the call asks for it; a coinbase has none")]]
     in_active_chain: NotRequired[Annotated[bool, Says("where the block was given")]]
     blockhash: NotRequired[Annotated[Hash, Says("this and what follows: once it is mined")]]
     confirmations: NotRequired[int]
