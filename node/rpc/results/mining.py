@@ -69,7 +69,7 @@ class StratumWorker(TypedDict):
     """A user name of miners, on all its connections."""
 
     name: str
-    address: Annotated[str, Says("of the newest connection, HOST:PORT")]
+    address: Annotated[str, Says("who is paid")]
     agent: Annotated[str, Says("what the miner calls itself")]
     connections: int
     difficulty: float
