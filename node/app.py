@@ -24,6 +24,8 @@ from node.database import Database
 from node.datadir import MEMPOOL_FILE, PEERS_FILE, REBUILD, DataDirectory, SmallFile
 from node.descriptors import share_out
 from node.doors import House
+from node.eventlog.journal import Journal
+from node.eventlog.service import Events
 from node.events import EventBus, TipChanged
 from node.identity import load_tls
 from node.keeper import TemplateKeeper
@@ -70,6 +72,7 @@ class Node:
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: set[asyncio.Task[None]] = set()
         self._rpc: _Rpc | None = None
+        self.events: Events | None = None
 
     # Life
 
@@ -121,6 +124,8 @@ class Node:
             # Whoever asks from now on must not reach a part that is being closed.
             self._rpc.dispatcher.node = None
             self._rpc.dispatcher.state = "stopping"
+            if self.events is not None:
+                self.events.end_waits()
             await self._rpc.server.close()
         while self._closers:
             close = self._closers.pop()
@@ -160,9 +165,13 @@ class Node:
             self.bus, settings.least_work,
         )  # fmt: skip
         await self._start_chain()
+        if settings.config.events:
+            await self._start_events()
         await self._start_network()
         # After the network, that peers hear of what nobody may have heard of yet.
         await self._load_mempool()
+        if self.events is not None:
+            self.events.follower.mempool_loaded()
         self._closers.append(self._save_mempool)
         templates, extranonces = self._start_mining()
         await self._open_doors(self._answer_calls(templates, extranonces))
@@ -308,6 +317,7 @@ class Node:
             methods=METHODS,
             p2p_port=PORTS.get(settings.params.name.decode(), PRIVATE_PORTS)[1],
             version=VERSION,
+            events=self.events,
         )
         return node
 
@@ -354,6 +364,21 @@ class Node:
             self.ledger.tip.height, self.ledger.tip.hash[::-1].hex(), self.machine.clock.monotonic() - began,
         )  # fmt: skip
         self.bus.subscribe(TipChanged, self._tell_tip)
+
+    async def _start_events(self) -> None:
+        """Before anything can move the tip, so that the log meets the chain where it left it."""
+        machine, directory = self.machine, self.directory
+        directory.make(directory.events)
+        writer = machine.make_writer()
+        self._closers.append(_later(writer.shutdown))
+        journal = Journal(machine.open_database(directory.events), writer)
+        self._closers.append(_later(journal.close))
+        self.events = Events(
+            journal, self.ledger, machine.clock.time, machine.secret, machine.make_poster(), machine.rng
+        )  # fmt: skip
+        self._closers.append(self.events.close)
+        await self.events.start(self._spawn)
+        log.info("event log %s at event %d", self.events.log.name, self.events.log.last)
 
     async def _flush_regularly(self) -> None:
         while True:

@@ -69,6 +69,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     stratum: str = ""
     stratum_to: str = ""
     electrum: str = ""
+    events: bool = False
     mempool_mb: int = 300
     min_fee_rate: int = 1_000
     least_work: str = ""

@@ -7,6 +7,7 @@
 | `undo/`         | what each connected block spent, append-only            |
 | `state/`        | LevelDB: coins, indexes, headers                        |
 | `electrum/`     | LevelDB: locks by script hash, if the Electrum server is on |
+| `events/`       | LevelDB: the event log, if it is on                     |
 | `mempool.dat`   | what waited when the node stopped                       |
 | `peers.dat`     | addresses of other nodes                                |
 | `peer.pem`      | key and certificate by which peers know this node       |
@@ -74,6 +75,7 @@ class DataDirectory:
         self.blocks = path / "blocks"
         self.undo = path / "undo"
         self.state = path / "state"
+        self.events = path / "events"
         self.cookie = path / COOKIE_FILE
 
     def make(self, path: Path) -> None:

@@ -46,6 +46,8 @@ class TxRemoved(msgspec.Struct, frozen=True):
     txid: Txid
     wtxid: Wtxid
     reason: Removal
+    by: Txid | None = None
+    """What took its place or its coins, if that is why."""
 
 
 class BlockConnected(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from node.database import Database
 from node.disk import Disk
 from node.doors import Door, House
+from node.eventlog.webhooks import Poster
 from node.rpc.auth import User
 from node.rpc.dispatch import Dispatcher
 from node.verify import Verifier
@@ -83,6 +84,9 @@ class Machine(Protocol):
     def make_rpc_server(
         self, dispatcher: Dispatcher[Any], users: Iterable[User], hosts: Iterable[str]
     ) -> RpcServer: ...
+
+    def make_poster(self) -> Poster:
+        """Something that sends webhooks."""
 
     def make_doors(self, house: House) -> Sequence[Door]:
         """The servers beside the JSON-RPC that the settings ask for."""

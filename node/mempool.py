@@ -139,6 +139,11 @@ class Mempool:
         return self._graph.version
 
     @property
+    def is_returning(self) -> bool:
+        """Whether some of what a reorganisation took out is still to be looked at again."""
+        return bool(self._returning)
+
+    @property
     def size_bytes(self) -> int:
         """Estimate of the memory taken."""
         return self._graph.size_bytes
@@ -232,7 +237,7 @@ class Mempool:
     def _enter(self, verdict: Verdict) -> None:
         entry = verdict.entry
         if verdict.replaced:
-            self._remove(verdict.replaced, Removal.REPLACED)
+            self._remove(verdict.replaced, Removal.REPLACED, by=entry.tx.txid)
         self._add(entry)
         self._trim(spare=entry)
         if not entry.is_in:
@@ -243,11 +248,14 @@ class Mempool:
         self._graph.add(entry)
         self._waiting.add(entry.fee, entry.cost)
 
-    def _remove(self, roots: Iterable[Entry], reason: Removal, silent: Entry | None = None) -> None:
+    def _remove(
+        self, roots: Iterable[Entry], reason: Removal, *, silent: Entry | None = None,
+        by: Txid | None = None,
+    ) -> None:  # fmt: skip
         for entry in self._graph.remove(root for root in roots if root.is_in):
             self._waiting.add(entry.fee, entry.cost, -1)
             if entry is not silent:
-                self._emit(TxRemoved(entry.tx.txid, entry.tx.wtxid, reason))
+                self._emit(TxRemoved(entry.tx.txid, entry.tx.wtxid, reason, by))
 
     def _trim(self, spare: Entry | None = None) -> None:
         """Drop what is worth least until the rest fits; of `spare` nobody was told yet."""
@@ -278,7 +286,7 @@ class Mempool:
                 cost += len(tx.raw)
                 rivals = self._graph.spenders(tx.body.inputs)
                 if rivals:
-                    self._remove(rivals, Removal.CONFLICT)
+                    self._remove(rivals, Removal.CONFLICT, by=tx.txid)
                 continue
             cost += entry.cost
             if entry.ancestor_count == entry.descendant_count == 1:

@@ -100,6 +100,10 @@ _RUN: Sequence[Decorator] = (
         help="Where to answer wallets and explorers that speak the Electrum protocol. [off; port "
         "9934, test 19934, regtest 29934, others 39934]",
     ),
+    click.option(
+        "--events/--no-events", default=None,
+        help="Keep a log of events that clients can follow and miss nothing (docs/events.md). [no]",
+    ),
     click.option("--mempool-mb", type=int, metavar="MB", help="Memory for waiting "
                  "transactions. [300]"),
     click.option(

@@ -17,6 +17,7 @@ from node import db
 from node.descriptors import share_out
 from node.disk import SYSTEM_DISK
 from node.doors import Door, House, make_doors
+from node.eventlog.post import HttpPoster
 from node.rpc.auth import User
 from node.rpc.dispatch import Dispatcher
 from node.rpc.limits import Limits
@@ -93,6 +94,9 @@ class System:
     ) -> RpcServer:
         limits = Limits(connections=share_out(self.descriptors).rpc)
         return RpcServer(dispatcher, users, time.time, hosts, limits)
+
+    def make_poster(self) -> HttpPoster:
+        return HttpPoster()
 
     def make_doors(self, house: House) -> list[Door]:
         return make_doors(house)

@@ -35,7 +35,7 @@ FILE_DOORS = frozenset(
 CLOCK_DOORS = frozenset({"node/__main__.py", "node/system.py", "wallet/__main__.py"})
 """Modules that read the clock or create randomness, for all others to be handed."""
 
-THREAD_DOORS = frozenset({"node/store.py"})
+THREAD_DOORS = frozenset({"node/eventlog/journal.py", "node/store.py"})
 """Modules that hand work to another thread."""
 
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)

@@ -28,6 +28,7 @@ class Code(enum.IntEnum):
     NODE_NOT_CONNECTED = -29
     FORBIDDEN = -32001
     TOO_LARGE = -32002
+    EVENTS_LOST = -32003
     INVALID_REQUEST = -32600
     METHOD_NOT_FOUND = -32601
     INVALID_PARAMS = -32602
@@ -50,6 +51,7 @@ MEANINGS: Mapping[Code, str] = {
     Code.NODE_NOT_CONNECTED: "no such peer is connected",
     Code.FORBIDDEN: "the user's role does not allow the method",
     Code.TOO_LARGE: "the answer would be larger than this server gives at once",
+    Code.EVENTS_LOST: "events that were not acknowledged are not kept any more: resync (docs/events.md)",
     Code.INVALID_REQUEST: "JSON, but not a request",
     Code.METHOD_NOT_FOUND: "no such method",
     Code.INVALID_PARAMS: "a parameter is missing, unknown or of the wrong type",

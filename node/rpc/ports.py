@@ -10,6 +10,7 @@ import msgspec
 
 from consensus.hashes import BlockHash
 from node.backup import Backups
+from node.eventlog.service import Events
 from node.ledger import Ledger
 from node.miner import Extranonces
 from node.rpc.briefs import Brief
@@ -127,6 +128,8 @@ class Node(msgspec.Struct, frozen=True):
     """Version of this program."""
     stratum: Workers = msgspec.field(default_factory=Workers)
     """Miners that are given work, and what they have done."""
+    events: Events | None = None
+    """The event log; None if it is off."""
     scanning: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
     """Held while the whole coin set is read: one reader at a time."""
     briefs: Kept[BlockHash, Brief] = msgspec.field(default_factory=lambda: Kept(BRIEFS_BYTES_MAX))

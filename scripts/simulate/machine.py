@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from node.doors import Door, House
+from node.eventlog.webhooks import Poster
 from node.rpc.auth import User
 from node.rpc.dispatch import Dispatcher
 from node.verify import Verifier
@@ -83,6 +84,7 @@ class VirtualMachine:
         """The process belongs to the simulation."""
 
     def open_database(self, path: Path) -> VirtualDatabase:
+        assert path.name == "state", "a simulated disk has room for one database"
         return self.disk.database
 
     def destroy_database(self, path: Path) -> None:
@@ -103,6 +105,9 @@ class VirtualMachine:
     ) -> Desk:
         self.desk = Desk(dispatcher)
         return self.desk
+
+    def make_poster(self) -> Poster:
+        raise NotImplementedError("simulated nodes keep no event log")
 
     def make_doors(self, house: House) -> Sequence[Door]:
         """Nobody outside asks a simulated node anything but JSON-RPC."""
