@@ -170,6 +170,15 @@ class Desk:
 
     # Reading
 
+    def check(self, after: int) -> int:
+        """A number that events were told up to. Raises: Refused, if there is none such yet."""
+        if after > self.written:
+            raise Refused(
+                f"the last event is {self.written}: {after} was read from another log, or from one "
+                "that a disk has lost"
+            )
+        return after
+
     def read(
         self, after: int, limit: int = PAGE_MAX, kinds: Kinds = frozenset()
     ) -> Page:  # fmt: skip
@@ -177,12 +186,7 @@ class Desk:
 
         Raises: Lost; Refused (there is no such number yet); StorageError.
         """
-        if after > self.written:
-            raise Refused(
-                f"the last event is {self.written}: {after} was read from another log, or from one "
-                "that a disk has lost"
-            )
-        if after + 1 < self.log.first:
+        if self.check(after) + 1 < self.log.first:
             raise Lost(after + 1, self.log.first - 1)
         found: list[bytes] = []
         size, expected = 0, after

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 
 from node.eventlog.desk import Desk, Page, Stopping
@@ -11,11 +11,10 @@ from node.eventlog.follower import Follower
 from node.eventlog.journal import Journal
 from node.eventlog.layout import Kinds
 from node.eventlog.log import EventLog, Place
-from node.eventlog.webhooks import Poster, Webhooks
+from node.eventlog.webhooks import Poster, Spawn, Webhooks
 from node.ledger import Ledger
 from p2p.ports import RandomSource
 
-Spawn = Callable[[Awaitable[None]], asyncio.Task[None]]
 NAME_BYTES = 8
 
 
@@ -38,7 +37,8 @@ class Events:
         self.desk.others = lambda: [row.acknowledged for row in self.webhooks.rows.values()]
         self.waiters = 0
         """Who waits in `wait` at present."""
-        self._poster = poster
+        self.streams = 0
+        """Clients that follow by Server-Sent Events or WebSocket at present."""
         self._ledger = ledger
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -49,7 +49,7 @@ class Events:
         with suppress(Stopping):  # then the node ends with what the disk said
             await self.follower.catch_up()
         self._tasks.append(spawn(self._follow()))
-        self._tasks.append(spawn(self.webhooks.run()))
+        self.webhooks.start(spawn)
 
     async def _follow(self) -> None:
         with suppress(Stopping):
@@ -73,7 +73,7 @@ class Events:
         for task in self._tasks:
             task.cancel()
             await asyncio.wait([task])
-        await self._poster.close()
+        await self.webhooks.close()
         await self._journal.finish()
         if self.log.changed.is_set():
             await self.desk.write()

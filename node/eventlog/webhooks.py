@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import hmac
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -32,6 +32,9 @@ SECRET_BYTES = 32
 ID_BYTES = 8
 ERROR_LENGTH_MAX = 200
 DOUBLINGS_MAX = 30
+
+
+Spawn = Callable[[Awaitable[None]], asyncio.Task[None]]
 
 
 class Retry(NamedTuple):
@@ -111,13 +114,19 @@ class Webhooks:
         self._retry = retry
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def run(self) -> None:
-        """Serve them until cancelled. Raises: StorageError."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            for name in self.rows:
-                self._serve(name)
-            await asyncio.get_running_loop().create_future()
+    def start(self, spawn: Spawn) -> None:
+        """Serve them; `spawn` runs what a StorageError may end."""
+        self._spawn = spawn
+        for name in self.rows:
+            self._serve(name)
+
+    async def close(self) -> None:
+        """Send nothing any more."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._poster.close()
 
     async def add(self, url: str, kinds: Kinds) -> tuple[str, Webhook]:
         """A new one, which gets what happens from now on. Raises: Refused, Stopping."""
@@ -149,7 +158,7 @@ class Webhooks:
         self._log.put(layout.WEBHOOK + name.encode(), layout.encode_row(row))
 
     def _serve(self, name: str) -> None:
-        self._tasks[name] = self._group.create_task(self._deliver(name))
+        self._tasks[name] = self._spawn(self._deliver(name))
 
     async def _deliver(self, name: str) -> None:
         with suppress(Stopping):

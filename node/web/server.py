@@ -15,11 +15,11 @@ from node.rpc import ports
 from node.rpc.auth import Authenticator, User
 from node.rpc.heads import SERVER_NAME
 from node.rpc.listener import Listener
-from node.web import health
+from node.web import events, health
 from node.web.site import SITE, Routes, Site
 from p2p.ports import Endpoint
 
-ROUTES: tuple[Routes, ...] = (health.ROUTES,)
+ROUTES: tuple[Routes, ...] = (health.ROUTES, events.ROUTES)
 """Every path, by the module that answers it."""
 BODY_BYTES_MAX = 64 << 10
 IDLE_S = 30

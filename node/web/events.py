@@ -1,0 +1,240 @@
+"""The event log pushed: Server-Sent Events at `/events`, a WebSocket at `/events/ws`.
+
+Both begin behind the number that the client names, so one that was away, or was dropped because it read
+too slowly, goes on where it was. Users are those of the JSON-RPC; what anybody is sent lies on the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+from aiohttp import WSCloseCode, web
+
+from node.eventlog.desk import Lost, Page, Refused, Stopping
+from node.eventlog.layout import KINDS, Kinds
+from node.eventlog.service import Events
+from node.rpc import json
+from node.rpc.auth import User
+from node.rpc.method import Role
+from node.web.site import SITE, Route
+
+STREAMS_MAX = 32
+"""Clients that follow at once."""
+PAGE = 100
+"""Events that are sent before it is seen whether the client reads."""
+HEARTBEAT_S = 15.0
+SLOW_S = 20.0
+"""A client that has not read for so long is dropped."""
+MESSAGE_BYTES_MAX = 1 << 10
+"""Of a client."""
+NUMBER_DIGITS_MAX = 15
+REASON_BYTES_MAX = 123
+"""What a WebSocket may carry as the reason of its end."""
+QUERY_KEYS = frozenset({"after", "kinds", "consumer"})
+
+
+class _Number(msgspec.Struct):
+    number: int
+
+
+class _Acknowledged(msgspec.Struct, forbid_unknown_fields=True):
+    """What a client may say on a WebSocket."""
+
+    ack: int
+
+
+class Question(NamedTuple):
+    """What a client asks for."""
+
+    after: int
+    kinds: Kinds
+    consumer: str
+
+
+def _user_of(request: web.Request) -> User:
+    user = request.app[SITE].users.check(request.headers.get("Authorization"))
+    if user is None:
+        raise web.HTTPUnauthorized(
+            text="give a name and a password of the JSON-RPC",
+            headers={"WWW-Authenticate": 'Basic realm="tael"'},
+        )
+    return user
+
+
+def _log_of(request: web.Request) -> Events:
+    events = request.app[SITE].node.events
+    if events is None:
+        raise web.HTTPNotFound(text="the event log is off: start the node with --events")
+    return events
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > NUMBER_DIGITS_MAX:
+        raise web.HTTPBadRequest(text="a number of an event is made of digits")
+    return int(text)
+
+
+def _question_of(request: web.Request, events: Events, header: str | None) -> Question:
+    """`header`: the number that the client's browser remembers, which counts more than the query."""
+    query = request.query
+    if not set(query) <= QUERY_KEYS:
+        raise web.HTTPBadRequest(text=f"known are {', '.join(sorted(QUERY_KEYS))}")
+    names = [name for name in query.get("kinds", "").split(",") if name]
+    if not set(names) <= set(KINDS):
+        raise web.HTTPBadRequest(text=f"kinds are {', '.join(KINDS)}")
+    consumer = query.get("consumer", "")
+    try:
+        if header or "after" in query:
+            after = _number(header or query["after"])
+        elif consumer:
+            after = events.desk.position(consumer)
+        else:
+            after = events.desk.written
+        return Question(
+            events.desk.check(after), frozenset(KINDS[name] for name in names), consumer
+        )
+    except Refused as refused:
+        raise web.HTTPBadRequest(text=str(refused)) from None
+
+
+async def _follow(events: Events, question: Question) -> AsyncIterator[Page | Lost]:
+    """What to send; an empty page is a sign of life. Ends when the node stops."""
+    after = question.after
+    while True:
+        try:
+            page = await events.desk.wait(after, PAGE, question.kinds, HEARTBEAT_S)
+        except Lost as lost:
+            yield lost
+            after = lost.last
+            continue
+        except Stopping:
+            return
+        yield page
+        after = page.next
+
+
+def _show_lost(lost: Lost) -> bytes:
+    return json.encode({"first": lost.first, "last": lost.last})
+
+
+@contextmanager
+def _place_for(request: web.Request, events: Events) -> Iterator[None]:
+    """One of the places for clients that follow; who does not read is cut off and loses it."""
+    if events.streams >= STREAMS_MAX:
+        raise web.HTTPServiceUnavailable(text=f"{STREAMS_MAX} clients follow already")
+    events.streams += 1
+    try:
+        yield
+    except (TimeoutError, ConnectionError):
+        if request.transport is not None:
+            request.transport.abort()
+    finally:
+        events.streams -= 1
+
+
+# Server-Sent Events
+
+
+async def stream(request: web.Request) -> web.StreamResponse:
+    """Events as `text/event-stream`, each with its number as id."""
+    _user_of(request)
+    events = _log_of(request)
+    question = _question_of(request, events, request.headers.get("Last-Event-ID"))
+    response = web.StreamResponse(
+        headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+    )
+    with _place_for(request, events):
+        await response.prepare(request)
+        # With an id at once: who is cut off before the first event goes on from here too.
+        await response.write(b"id: %d\n\n" % question.after)
+        async for page in _follow(events, question):
+            async with asyncio.timeout(SLOW_S):
+                await response.write(_frames(page))
+    return response
+
+
+def _frames(page: Page | Lost) -> bytes:
+    if isinstance(page, Lost):
+        return b"id: %d\nevent: lost\ndata: %b\n\n" % (page.last, _show_lost(page))
+    frames = [b"id: %d\ndata: %b\n\n" % (_NUMBER.decode(e).number, e) for e in page.events]
+    return b"".join(frames) or b": \n\n"
+
+
+# WebSocket
+
+
+async def socket(request: web.Request) -> web.StreamResponse:
+    """Events as text messages; a consumer may acknowledge on the same connection."""
+    # A page from elsewhere can open a WebSocket with the password that a browser remembers.
+    origin = request.headers.get("Origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
+        raise web.HTTPForbidden(text="a page of another origin may not follow")
+    user = _user_of(request)
+    events = _log_of(request)
+    question = _question_of(request, events, None)
+    connection = web.WebSocketResponse(
+        heartbeat=HEARTBEAT_S, max_msg_size=MESSAGE_BYTES_MAX, compress=False
+    )
+    with _place_for(request, events):
+        await connection.prepare(request)
+        listening = asyncio.create_task(_listen(connection, events, question.consumer, user))
+        sending = asyncio.create_task(_send(connection, events, question))
+        try:
+            await asyncio.wait([listening, sending], return_when=asyncio.FIRST_COMPLETED)
+            for task in (listening, sending):
+                if task.done():
+                    task.result()
+        finally:
+            listening.cancel()
+            sending.cancel()
+            await asyncio.gather(listening, sending, return_exceptions=True)
+        async with asyncio.timeout(SLOW_S):
+            await connection.close(code=WSCloseCode.GOING_AWAY)
+    return connection
+
+
+async def _send(connection: web.WebSocketResponse, events: Events, question: Question) -> None:
+    async for page in _follow(events, question):
+        async with asyncio.timeout(SLOW_S):
+            if isinstance(page, Lost):
+                await connection.send_str(f'{{"lost":{_show_lost(page).decode()}}}')
+            else:
+                for event in page.events:
+                    await connection.send_str(event.decode())
+
+
+async def _listen(
+    connection: web.WebSocketResponse, events: Events, consumer: str, user: User
+) -> None:  # fmt: skip
+    """Take acknowledgements until the client closes, or says something else."""
+    async for message in connection:
+        try:
+            number = _ACKNOWLEDGED.decode(message.data).ack
+            if not consumer or user.role < Role.ADMIN or number < 0:
+                raise Refused("only a consumer acknowledges, as a user of role admin")
+            known = await events.desk.acknowledge(consumer, number)
+            await connection.send_str(f'{{"acknowledged":{known}}}')
+        except Stopping:
+            return
+        except (msgspec.DecodeError, UnicodeDecodeError, TypeError):
+            await _refuse(connection, 'a client says {"ack": NUMBER} or nothing')
+            return
+        except Refused as refused:
+            await _refuse(connection, str(refused))
+            return
+
+
+async def _refuse(connection: web.WebSocketResponse, reason: str) -> None:
+    await connection.close(
+        code=WSCloseCode.POLICY_VIOLATION, message=reason.encode()[:REASON_BYTES_MAX]
+    )
+
+
+_NUMBER = msgspec.json.Decoder(_Number)
+_ACKNOWLEDGED = msgspec.json.Decoder(_Acknowledged)
+ROUTES = (Route("GET", "/events", stream), Route("GET", "/events/ws", socket))
