@@ -28,6 +28,11 @@ STREAMS_MAX = 32
 PAGE = 100
 """Events that are sent before it is seen whether the client reads."""
 HEARTBEAT_S = 15.0
+LOOK_S = 1.0
+"""Until it is noticed that a client has gone while nothing happened."""
+BEATS = int(HEARTBEAT_S / LOOK_S)
+CLOSING_S = 1.0
+"""For the last word of a WebSocket."""
 SLOW_S = 20.0
 """A client that has not read for so long is dropped."""
 MESSAGE_BYTES_MAX = 1 << 10
@@ -103,11 +108,11 @@ def _question_of(request: web.Request, events: Events, header: str | None) -> Qu
 
 
 async def _follow(events: Events, question: Question) -> AsyncIterator[Page | Lost]:
-    """What to send; an empty page is a sign of life. Ends when the node stops."""
+    """What to send, page by page; an empty one when nothing came for a moment. Ends when the node stops."""
     after = question.after
     while True:
         try:
-            page = await events.desk.wait(after, PAGE, question.kinds, HEARTBEAT_S)
+            page = await events.desk.wait(after, PAGE, question.kinds, LOOK_S)
         except Lost as lost:
             yield lost
             after = lost.last
@@ -152,9 +157,15 @@ async def stream(request: web.Request) -> web.StreamResponse:
         await response.prepare(request)
         # With an id at once: who is cut off before the first event goes on from here too.
         await response.write(b"id: %d\n\n" % question.after)
+        quiet = 0
         async for page in _follow(events, question):
-            async with asyncio.timeout(SLOW_S):
-                await response.write(_frames(page))
+            if request.transport is None:
+                break
+            frames = _frames(page)
+            quiet = 0 if frames else quiet + 1
+            if frames or quiet % BEATS == 0:
+                async with asyncio.timeout(SLOW_S):
+                    await response.write(frames or b": \n\n")
     return response
 
 
@@ -162,7 +173,7 @@ def _frames(page: Page | Lost) -> bytes:
     if isinstance(page, Lost):
         return b"id: %d\nevent: lost\ndata: %b\n\n" % (page.last, _show_lost(page))
     frames = [b"id: %d\ndata: %b\n\n" % (_NUMBER.decode(e).number, e) for e in page.events]
-    return b"".join(frames) or b": \n\n"
+    return b"".join(frames)
 
 
 # WebSocket
@@ -178,7 +189,10 @@ async def socket(request: web.Request) -> web.StreamResponse:
     events = _log_of(request)
     question = _question_of(request, events, None)
     connection = web.WebSocketResponse(
-        heartbeat=HEARTBEAT_S, max_msg_size=MESSAGE_BYTES_MAX, compress=False
+        heartbeat=HEARTBEAT_S,
+        max_msg_size=MESSAGE_BYTES_MAX,
+        compress=False,
+        timeout=CLOSING_S,
     )
     with _place_for(request, events):
         await connection.prepare(request)
