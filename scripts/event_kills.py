@@ -29,9 +29,8 @@ import click
 
 from consensus.address import encode_address
 from consensus.block import Block
-from consensus.errors import Violation
 from consensus.params import REGTEST
-from consensus.tx import Tx, decode_tx
+from consensus.tx import decode_tx
 from scripts.event_consumer import NAME
 from tests.support.daemon import ROOT, Daemon, RpcFailure, wait_for
 from tests.support.economy import (
@@ -47,21 +46,22 @@ from tests.support.event_fold import Fold, Outpoint, Paid, paid_by, paid_in
 
 COMPARED_EVERY = 20
 """Kills between two comparisons."""
-OPTIONS = ("--events", "--verify-processes", "0", "--outbound", "0", "--no-listen")
+OPTIONS = (
+    "--events", "--verify-processes", "0", "--outbound", "0", "--no-listen", "--min-fee-rate", "0",
+)  # fmt: skip
 WORK_S_MAX = 0.8
 """Longest time that everybody works before somebody is killed."""
 STARTING = 0.3
 """Share of the node's kills that find it before, or while, it starts to answer."""
 DEPTHS = (0, 0, 1, 2, 6)
 """Blocks that a new branch takes off the one before."""
-FEE = 200_000
+FEE = 200
 TX_BYTES_MAX = 400_000
 FIRST_WATCHED = 4
 """Addresses that are watched from the beginning; the others follow, with their past."""
 VICTIMS = ("node", "node", "consumer", "both")
-SENT_KEPT = 20
-MINED = 0.6
-"""How likely a branch begins with a payment that the mempool may have, and then with another one."""
+SEEN_BEFORE = 0.5
+"""Share of the blocks whose payments the node hears of first."""
 FAILURES_KEPT = 1_000
 INTERNAL_ERROR = -32603
 SILENT = object()
@@ -83,7 +83,6 @@ class EventKills:
         self._to_tell: deque[Block] = deque(blocks_of(self._toy))
         self._unwatched = list(LOCKS)
         self._failures: deque[RpcFailure] = deque(maxlen=FAILURES_KEPT)
-        self._sent: deque[Tx] = deque(maxlen=SENT_KEPT)
         self._start_s = 1.0
 
     def run(self, kills: int, told: Callable[[str], None] = lambda line: None) -> None:
@@ -202,16 +201,8 @@ class EventKills:
         depth = self._rng.choice(DEPTHS)
         rewind(self._toy, depth)
         base = self._toy.tip.height
-        self._mine_some_of_what_waits()
         self._economy.blocks(depth + 1 + self._rng.randint(0, 2), txs=3)
         self._to_tell.extend(blocks_of(self._toy, base))
-
-    def _mine_some_of_what_waits(self) -> None:
-        while self._sent and self._rng.random() < MINED:
-            tx = self._sent.pop()
-            with contextlib.suppress(Violation):
-                self._toy.check(tx)
-                self._toy.mine([tx])
 
     def _act(self) -> None:
         choice = self._rng.random()
@@ -229,7 +220,11 @@ class EventKills:
 
     def _tell_block(self) -> None:
         """The next of those that the node has not said it has."""
-        if self._ask("submitblock", self._to_tell[0].raw.hex()) is not SILENT:
+        block = self._to_tell[0]
+        if self._rng.random() < SEEN_BEFORE:
+            for tx in block.txs[1:]:
+                self._ask("sendrawtransaction", tx.raw.hex(), 0)
+        if self._ask("submitblock", block.raw.hex()) is not SILENT:
             self._to_tell.popleft()
 
     def _pay(self) -> None:
@@ -238,7 +233,6 @@ class EventKills:
         traders = Traders(self._toy.chain_id, self._rng, fee, expiry_max=6)
         tx = traders.trade(self._toy.coins, self._toy.records, self._toy.tip.height + 1)
         if tx is not None:
-            self._sent.append(tx)
             self._ask("sendrawtransaction", tx.raw.hex(), 0)
 
     def _watch(self) -> None:
@@ -283,6 +277,9 @@ class EventKills:
         for kind in self._kinds:
             self.counts[kind] = 0
         self.counts.update(event["kind"] for event in events)
+        self.counts.update(
+            f"{event['kind']}:{event['reason']}" for event in events if "reason" in event
+        )
         self.counts["events"], self.counts["doubles"] = len(events), int(doubles)
         self.counts["comparisons"] += 1
 
