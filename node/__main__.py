@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+import msgspec
 import uvloop
 
 from consensus.errors import StorageError
@@ -24,6 +25,7 @@ from node.app import VERSION, Node
 from node.commands import paced, run_backup, run_check, run_restore
 from node.config import (
     CONFIG_NAME,
+    MEGABYTE,
     ConfigError,
     Settings,
     data_directory,
@@ -33,6 +35,7 @@ from node.config import (
     settle,
 )
 from node.identity import show_certificate
+from node.operations.service import Service
 from node.options import data_options, run_options, where_options
 from node.system import System
 
@@ -78,15 +81,16 @@ def main(context: click.Context, /, check: bool, certificate: bool, **given: Any
     context.obj = given
     if context.invoked_subcommand is not None:
         return
-    settings = _prepare(given)
-    with _told():
+    is_run = not (certificate or check)
+    settings = _prepare(given, is_run)
+    with _told(settings if is_run else None):
         if certificate:
             found = show_certificate(settings.datadir, int(time.time()))
             click.echo(f"# fingerprint {found.fingerprint.hex()}\n{found.pem.decode()}", nl=False)
             return
         if check:
             sys.exit(0 if run_check(settings, random.Random(), paced(time.monotonic)) else 1)
-        uvloop.run(_run(settings))
+        uvloop.run(_run(settings, given))
 
 
 @main.command("backup")
@@ -121,29 +125,49 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if value not in (None, ())}
 
 
-def _prepare(given: dict[str, Any]) -> Settings:
-    """The settings of a command line, with the log set up; or end."""
-    options = _given(given)
+def _prepare(given: dict[str, Any], is_run: bool = False) -> Settings:
+    """The settings of a command line, with the log set up; or end. A log file is the node's alone."""
     try:
-        settings = _settings(options.pop("config_file", None), options)
+        settings = _read_settings(given)
+        _set_up_log(settings if is_run else msgspec.structs.replace(settings, log_file=None))
     except ConfigError as error:
         _exit(str(error))
-    logs.set_up(settings.config.log_level, settings.config.log_json)
     return settings
 
 
+def _set_up_log(settings: Settings) -> None:
+    """Raises: ConfigError."""
+    config = settings.config
+    try:
+        logs.set_up(config.log_level, config.log_json, settings.log_file, config.log_mb * MEGABYTE)
+    except OSError as error:
+        raise ConfigError(f"log-file {settings.log_file}: {error.strerror}") from None
+
+
 @contextmanager
-def _told() -> Iterator[None]:
-    """Have what goes wrong told in one line."""
+def _told(logged: Settings | None = None) -> Iterator[None]:
+    """Have what goes wrong told in one line; of a node with these settings in its log, if programs
+    read that or it is elsewhere."""
     try:
         yield
     except (StorageError, ConfigError) as error:
-        _exit(str(error))
+        _end(str(error), logged)
     except OSError as error:
-        _exit(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        _end(f"{error.filename}: {error.strerror}" if error.filename else str(error), logged)
 
 
-def _settings(config_file: str | None, options: dict[str, Any]) -> Settings:
+def _end(message: str, logged: Settings | None) -> NoReturn:
+    if logged is not None and (logged.config.log_json or logged.log_file):
+        log.error("%s", message)
+        if logged.log_file is None:
+            sys.exit(1)
+    _exit(message)
+
+
+def _read_settings(given: dict[str, Any]) -> Settings:
+    """Raises: ConfigError."""
+    options = _given(given)
+    config_file = options.pop("config_file", None)
     if config_file is not None:
         return settle(merge(read_toml(Path(config_file)), options))
     params = load_params(options.get("network", "main"))
@@ -151,12 +175,33 @@ def _settings(config_file: str | None, options: dict[str, Any]) -> Settings:
     return settle(merge(read_toml(path) if os.path.isfile(path) else {}, options))
 
 
-async def _run(settings: Settings) -> None:
-    node = Node(settings, System())
+async def _run(settings: Settings, given: dict[str, Any]) -> None:
+    system = System()
+    service = system.open_service()
+    node = Node(settings, system, service.enter)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, node.stop)
-    await node.run()
+    loop.add_signal_handler(signal.SIGHUP, _reload, node, service, given)
+    telling = asyncio.create_task(service.run(node.describe))
+    try:
+        await node.run()
+    finally:
+        telling.cancel()
+
+
+def _reload(node: Node, service: Service, given: dict[str, Any]) -> None:
+    """Read the configuration again; what the command line said still counts more."""
+    service.reloading()
+    logs.reopen()  # whatever comes of the rest, as who moves log files away waits for it
+    try:
+        before = node.settings
+        node.reload(_read_settings(given))
+        if node.settings.config != before.config:
+            _set_up_log(node.settings)
+    except ConfigError as error:
+        log.error("configuration not read again, nothing has changed: %s", error)
+    service.resume()
 
 
 def start() -> None:
@@ -164,6 +209,7 @@ def start() -> None:
     # A crash would leave the password of the RPC, those of its users and the key of the certificate in
     # a file that others read and send around.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.excepthook = logs.tell_uncaught
     try:
         main()
     except OSError as error:  # of a running node, main itself tells them

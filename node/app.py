@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 from consensus.block import genesis
-from consensus.errors import DecodeError, Refused, StorageError
+from consensus.errors import Refused, StorageError
 from consensus.hashes import LockHash
 from consensus.params import REGTEST
 from consensus.tx import BURN_LOCK
@@ -23,7 +22,7 @@ from node.config import PORTS, PRIVATE_PORTS, ConfigError, Settings
 from node.database import Database
 from node.datadir import MEMPOOL_FILE, PEERS_FILE, REBUILD, DataDirectory, SmallFile
 from node.descriptors import share_out
-from node.doors import House
+from node.doors import House, listen_as
 from node.eventlog.journal import Journal
 from node.eventlog.service import Events
 from node.events import EventBus, TipChanged
@@ -31,12 +30,17 @@ from node.identity import load_tls
 from node.keeper import TemplateKeeper
 from node.ledger import Ledger
 from node.machine import Machine, RpcServer
+from node.mempool_restart import load_waiting
 from node.miner import Extranonces, Miner
+from node.operations.readiness import Readiness
+from node.operations.reload import Reload, compare, take_over, users_of
+from node.operations.service import State
+from node.operations.watch import Watch, demands_of
 from node.peering import Peering, listen_to_ledger
 from node.policy import Policy
 from node.recovery import check_sources, restore
 from node.rpc import ports
-from node.rpc.auth import AuthError, User, parse_user, remove_cookie, write_cookie
+from node.rpc.auth import Authenticator, User, remove_cookie, write_cookie
 from node.rpc.dispatch import Dispatcher
 from node.rpc.methods import METHODS
 from node.rpc.methods_mining import prepare_template, show_entry
@@ -44,26 +48,31 @@ from node.store import Store
 from node.template import Template, TemplateBuilder
 from p2p.config import NetworkConfig
 from p2p.hub import Hub
-from p2p.ports import Endpoint
 
 log = logging.getLogger(__name__)
 
 VERSION = "0.1.0"
 FLUSH_EVERY_S = 60.0
 """Longest time that a connected block waits in memory before it is written to the database."""
-MEMPOOL_LOAD_PER_TURN = 10
 
 
 class _Rpc(NamedTuple):
     dispatcher: Dispatcher[ports.Node]
     server: RpcServer
     users: Sequence[User]
+    """The last is the cookie."""
+    authenticator: Authenticator
+    """For the other doors."""
 
 
 class Node:
     """A node with everything that belongs to it."""
 
-    def __init__(self, settings: Settings, machine: Machine) -> None:
+    def __init__(
+        self, settings: Settings, machine: Machine,
+        on_state: Callable[[State], None] = lambda state: None,
+    ) -> None:  # fmt: skip
+        """`on_state` is told when the node is ready, and when it begins to stop."""
         self.settings = settings
         self.machine = machine
         self.started_at = machine.clock.time()
@@ -73,6 +82,8 @@ class Node:
         self._tasks: set[asyncio.Task[None]] = set()
         self._rpc: _Rpc | None = None
         self.events: Events | None = None
+        self._reload: Reload | None = None
+        self._on_state = on_state
 
     # Life
 
@@ -88,6 +99,8 @@ class Node:
                 await starting
             await self._ended
         finally:
+            self._on_state(State.STOPPING)
+            self._reload = None
             # A long start, such as a reindex, does not hold up whoever wants to stop.
             await self._cancel(starting)
             broken = await self._close()
@@ -98,6 +111,27 @@ class Node:
         """Have `run` return soon."""
         if not self._ended.done():
             self._ended.set_result(None)
+
+    def reload(self, settings: Settings) -> None:
+        """Follow another configuration as far as that needs no new start, and say how far that is.
+
+        Raises: ConfigError, and then nothing has changed.
+        """
+        if self._reload is None:
+            raise ConfigError("the node is starting or stopping")
+        self._reload.apply(self.settings, settings)
+        live, later = compare(self.settings.config, settings.config)
+        self.settings = take_over(self.settings, settings)
+        log.info("configuration read again; changed: %s", ", ".join(live) or "nothing")
+        if later:
+            log.warning("these change with the next start only: %s", ", ".join(later))
+
+    def describe(self) -> str:
+        """What it is at, in a few words."""
+        if self._reload is None:
+            return "starting or stopping"
+        tip, best = self.ledger.tip, self.ledger.tree.best_header
+        return f"block {tip.height} of {best.height}, {len(self.network.peers())} peers"
 
     def _fail(self, error: BaseException) -> None:
         if not self._ended.done():
@@ -151,7 +185,7 @@ class Node:
         self.directory = DataDirectory(settings.datadir, self.machine.disk)
         self._closers.append(self._close_directory)
         self.tls = load_tls(settings, self.directory, self.machine.clock.now())
-        await self._start_rpc()
+        rpc = await self._start_rpc()
         self.store = await self._open_store()
         self._closers.append(self._close_store)
         self.verifier = self.machine.make_verifier(settings.config.verify_processes)
@@ -174,7 +208,13 @@ class Node:
             self.events.follower.mempool_loaded()
         self._closers.append(self._save_mempool)
         templates, extranonces = self._start_mining()
-        await self._open_doors(self._answer_calls(templates, extranonces))
+        node = self._answer_calls(templates, extranonces)
+        await self._open_doors(node)
+        self._reload = Reload(
+            self.ledger.mempool, node.network, node.watch, rpc.users[-1], self._set_users
+        )  # fmt: skip
+        self._closers.append(_later(self._reload.end))
+        self._on_state(State.READY)
 
     async def _open_store(self) -> Store:
         settings, directory, machine = self.settings, self.directory, self.machine
@@ -192,17 +232,14 @@ class Node:
         self._writer = machine.make_writer()
         return Store(
             machine.open_database(directory.state), blocks, undo, self._writer, first.header.hash,
-            settings.config.index,
+            settings.config.index, machine.clock.monotonic,
         )  # fmt: skip
 
     # JSON-RPC: up first, to say that the node is starting
 
-    async def _start_rpc(self) -> None:
+    async def _start_rpc(self) -> _Rpc:
         settings = self.settings
-        try:
-            users = [parse_user(line) for line in settings.config.rpc_user]
-        except AuthError as error:
-            raise ConfigError(f"rpc-user: {error}") from None
+        users = users_of(settings.config)
         cookie = self.directory.cookie
         try:
             users.append(write_cookie(cookie, self.machine.secret(32), self.machine.disk))
@@ -214,9 +251,15 @@ class Node:
         self._closers.append(self._remove_cookie)
         dispatcher: Dispatcher[ports.Node] = Dispatcher(METHODS, settings.params)
         server = self.machine.make_rpc_server(dispatcher, users, settings.config.rpc_host)
-        await _listen("rpc", settings.rpc, server.start(*settings.rpc))
-        self._rpc = _Rpc(dispatcher, server, users)
+        await listen_as("rpc", settings.rpc, server.start(*settings.rpc))
+        self._rpc = _Rpc(dispatcher, server, users, Authenticator(users))
         log.info("JSON-RPC at http://%s", settings.rpc._replace(port=server.port))
+        return self._rpc
+
+    def _set_users(self, users: Sequence[User]) -> None:
+        assert self._rpc is not None
+        self._rpc.server.set_users(users)
+        self._rpc.authenticator.set_users(users)
 
     async def _remove_cookie(self) -> None:
         remove_cookie(self.directory.cookie, self.machine.disk)
@@ -243,7 +286,7 @@ class Node:
             ledger, machine.make_transport(config, self.tls), config, machine.clock, machine.rng,
             SmallFile(self.directory, PEERS_FILE), self._fail,
         )  # fmt: skip
-        await _listen("p2p", settings.p2p, self.network.start())
+        await listen_as("p2p", settings.p2p, self.network.start())
         self._closers.append(self.network.close)
         end = listen_to_ledger(self.bus, self.network)
         self._closers.append(_later(end))
@@ -313,6 +356,7 @@ class Node:
             clock=self.machine.clock.time,
             started=self.started_at,
             backups=backups,
+            watch=self._start_watch(self._rpc.dispatcher),
             stop=self.stop,
             methods=METHODS,
             p2p_port=PORTS.get(settings.params.name.decode(), PRIVATE_PORTS)[1],
@@ -321,17 +365,32 @@ class Node:
         )
         return node
 
+    def _start_watch(self, dispatcher: Dispatcher[ports.Node]) -> Watch:
+        """Have what happens counted, if anybody can ask for it."""
+        settings, machine = self.settings, self.machine
+        readiness = Readiness(
+            self.ledger, machine.clock.time, settings.datadir, machine.free_bytes
+        )  # fmt: skip
+        monotonic = machine.clock.monotonic
+        watch = Watch(readiness, demands_of(settings.config), METHODS, monotonic)
+        if settings.web is not None:
+            dispatcher.watch(watch.calls.note, monotonic)
+            pulsing = self._spawn(watch.pulse.run())
+            self._closers.append(lambda: self._cancel(pulsing))
+            self._closers.append(_later(watch.happened.listen(self.bus)))
+        return watch
+
     async def _open_doors(self, node: ports.Node) -> None:
         assert self._rpc is not None
+        rpc, shares = self._rpc, share_out(self.machine.descriptors)
         house = House(
-            self.settings, node, self._rpc.users, share_out(self.machine.descriptors),
-            self.machine.clock.monotonic,
-            self._open_database,
+            self.settings, node, rpc.users, rpc.authenticator, shares,
+            self.machine.clock.monotonic, self._open_database,
         )  # fmt: skip
         for door in self.machine.make_doors(house):
             # First, since one that cannot start may have come half of the way.
             self._closers.append(door.close)
-            await _listen(door.option, door.endpoint, door.start())
+            await listen_as(door.option, door.endpoint, door.start())
             log.info("%s at %s", door.option, door.endpoint)
 
     def _open_database(self, folder: str) -> Database:
@@ -404,32 +463,10 @@ class Node:
         data = self.directory.load(MEMPOOL_FILE)
         if data is None:
             return
-        kept = lost = 0
-        try:
-            for number, is_in in enumerate(self.ledger.load_mempool(data), 1):
-                kept, lost = kept + is_in, lost + (not is_in)
-                if number % MEMPOOL_LOAD_PER_TURN == 0:
-                    await asyncio.sleep(0)
-        except DecodeError as error:
-            log.warning("starting with an empty mempool: %s", error.detail)
-            return
-        log.info("%d transactions back in the mempool, %d not valid any more", kept, lost)
+        await load_waiting(self.ledger, data)
 
     async def _save_mempool(self) -> None:
         self.directory.save(MEMPOOL_FILE, self.ledger.mempool.dump())
-
-
-async def _listen(option: str, endpoint: Endpoint | None, listening: Awaitable[None]) -> None:
-    """Await `listening`; if the port cannot be had, say so by its name. Raises: ConfigError."""
-    try:
-        await listening
-    except OSError as error:
-        # asyncio puts the address in the text too; names that are not found have negative numbers.
-        number = error.errno or 0
-        reason = os.strerror(number) if number > 0 else error.strerror or str(error)
-        raise ConfigError(
-            f"cannot listen at {endpoint}: {reason}; give another --{option}"
-        ) from None
 
 
 def _later(call: Callable[[], None]) -> Callable[[], Awaitable[None]]:

@@ -83,6 +83,11 @@ class RecordFiles:
         except OSError as error:
             raise _cannot("use", self.path_of(number), error) from None
 
+    @property
+    def size_bytes(self) -> int:
+        """Of all files together. Asks the disk, once a file. Raises: StorageError."""
+        return sum(self._size(number) for number in range(self.end.file)) + self.end.offset
+
     def append(self, payload: bytes) -> FilePosition:
         """Write one record behind the last; return where it is. It is not synced yet.
 

@@ -34,6 +34,7 @@ STRATUM_PORT_AFTER = 4
 ELECTRUM_PORT_AFTER = 3
 """That of the Electrum server."""
 PORT_MAX = 65_535
+MEGABYTE = 1_000_000
 _ENDPOINT = re.compile(
     r"(\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[A-Za-z0-9._-]+))(:(?P<port>[0-9]{1,5}))?"
 )
@@ -77,6 +78,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     verify_processes: int = -1
     log_level: str = "info"
     log_json: bool = False
+    log_file: str = ""
+    log_mb: int = 100
+    ready_behind: int = 2
+    ready_tip_age: int = 0
+    ready_free_mb: int = 500
     reindex: bool = False
 
 
@@ -87,6 +93,10 @@ _BOUNDS: Mapping[str, tuple[int, int]] = {
     "mempool_mb": (1, 100_000),
     "min_fee_rate": (0, 10**12),
     "verify_processes": (-1, 256),
+    "log_mb": (1, 100_000),
+    "ready_behind": (0, 1_000_000),
+    "ready_tip_age": (0, 10**9),
+    "ready_free_mb": (0, 10**9),
 }
 TLS_MODES = ("off", "on", "required")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -105,6 +115,8 @@ class Settings(msgspec.Struct, frozen=True):
     pins: Mapping[Endpoint, bytes] = {}
     """Fingerprints of the certificates that some of `connect` must show."""
     members: Path | None = None
+    log_file: Path | None = None
+    """Where to log; None: to standard error."""
     web: Endpoint | None = None
     """Where browsers are answered; None: nowhere."""
     stratum: Endpoint | None = None
@@ -276,6 +288,7 @@ def settle(config: Config) -> Settings:
         web=_optional("web", config.web, rpc_port + WEB_PORT_AFTER),
         electrum=_optional("electrum", config.electrum, rpc_port + ELECTRUM_PORT_AFTER),
         members=_path("members", config.members) if config.members else None,
+        log_file=_path("log-file", config.log_file) if config.log_file else None,
         mine_to=mine_to,
         least_work=_work(config.least_work) if config.least_work else LEAST_WORK.get(name, 0),
     )

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+
+class DatabaseSize(NamedTuple):
+    """About how much a database takes."""
+
+    disk_bytes: int
+    memory_bytes: int
 
 
 class View(Protocol):
@@ -30,5 +37,7 @@ class Database(Protocol):
 
     def empty_log(self) -> None:
         """Make the next start quick, before an orderly end."""
+
+    def measure(self) -> DatabaseSize: ...
 
     def close(self) -> None: ...

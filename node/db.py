@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import plyvel
 
 from consensus.errors import StorageError
+from node.database import DatabaseSize
 from node.disk import SYSTEM_DISK, Disk, sync
 
 T = TypeVar("T")
@@ -162,6 +163,11 @@ class Database:
         """
         # Of a range without rows nothing else is compacted, but the log is emptied first.
         self._db.compact_range(start=_BEHIND_ALL, stop=_BEHIND_ALL)
+
+    def measure(self) -> DatabaseSize:
+        """From what LevelDB has in memory, without a look at the disk."""
+        memory = self._db.get_property(b"leveldb.approximate-memory-usage") or b"0"
+        return DatabaseSize(self._db.approximate_size(b"", _BEHIND_ALL), int(memory))
 
     def close(self) -> None:
         self._db.close()

@@ -6,15 +6,16 @@ module that speaks its protocol, its option in node/config.py and node/options.p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from node.config import Settings
+from node.config import ConfigError, Settings
 from node.database import Database
 from node.descriptors import Shares
 from node.electrum.server import ElectrumServer
 from node.rpc import ports
-from node.rpc.auth import User
+from node.rpc.auth import Authenticator, User
 from node.stratum.server import StratumServer
 from node.web.server import WebServer
 from p2p.ports import Endpoint
@@ -46,6 +47,8 @@ class House(NamedTuple):
     node: ports.Node
     users: Sequence[User]
     """Who may be asked for, and do, more than look."""
+    authenticator: Authenticator
+    """Knows them, also those of a configuration that was read again."""
     shares: Shares
     """How many connections each door may hold."""
     monotonic: Callable[[], float]
@@ -60,7 +63,10 @@ def make_doors(house: House) -> list[Door]:
     settings = house.settings
     if settings.web is not None:
         doors.append(
-            WebServer(house.node, settings.web, house.users, settings.config.web_host, house.shares.web)
+            WebServer(
+                house.node, settings.web, house.authenticator, settings.config.web_host,
+                house.shares.web,
+            )
         )  # fmt: skip
     if settings.stratum is not None:
         doors.append(
@@ -77,3 +83,16 @@ def make_doors(house: House) -> list[Door]:
             )
         )  # fmt: skip
     return doors
+
+
+async def listen_as(option: str, endpoint: Endpoint | None, listening: Awaitable[None]) -> None:
+    """Await `listening`; if the port cannot be had, say so by its name. Raises: ConfigError."""
+    try:
+        await listening
+    except OSError as error:
+        # asyncio puts the address in the text too; names that are not found have negative numbers.
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else error.strerror or str(error)
+        raise ConfigError(
+            f"cannot listen at {endpoint}: {reason}; give another --{option}"
+        ) from None

@@ -33,6 +33,9 @@ class RpcServer(Protocol):
     async def start(self, host: str, port: int) -> None:
         """Raises: OSError if the port is taken."""
 
+    def set_users(self, users: Iterable[User]) -> None:
+        """Let these in from now on, and no others."""
+
     async def close(self) -> None: ...
 
 
@@ -62,6 +65,9 @@ class Machine(Protocol):
 
     def secret(self, size: int) -> bytes:
         """Bytes that nobody can guess."""
+
+    def free_bytes(self, path: Path) -> int:
+        """How much more can be written where `path` lies; 0 if nothing may be. Raises: OSError."""
 
     def tune(self) -> None:
         """Prepare the process for the work of a node, once."""

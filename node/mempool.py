@@ -59,6 +59,12 @@ class Mempool:
         self._waiting = RateHistogram()
         self._past = FeeEstimator()
 
+    def set_policy(self, policy: Policy) -> None:
+        """Judge by another policy from now on, and drop what it has no room for."""
+        self.policy = policy
+        self._admission.policy = policy
+        self._trim()
+
     # Questions
 
     def __len__(self) -> int:

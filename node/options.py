@@ -134,6 +134,26 @@ _RUN: Sequence[Decorator] = (
     ),
     click.option("--log-level", type=click.Choice(LOG_LEVELS), help="[info]"),
     click.option("--log-json", is_flag=True, default=None, help="Log lines as JSON."),
+    click.option(
+        "--log-file", metavar="FILE",
+        help="Where to log. Old lines go to FILE.1 to FILE.4. [standard error]",
+    ),
+    click.option(
+        "--log-mb", type=int, metavar="MB",
+        help="What these files may take together; then the oldest goes. [100]",
+    ),
+    click.option(
+        "--ready-behind", type=int, metavar="N",
+        help="Blocks that a node may lack and still call itself ready. [2]",
+    ),
+    click.option(
+        "--ready-tip-age", type=int, metavar="SECONDS",
+        help="With a last block older than this it is not ready; 0: that does not matter. [0]",
+    ),
+    click.option(
+        "--ready-free-mb", type=int, metavar="MB",
+        help="Room on its disk that it must have to be ready. [500]",
+    ),
 )  # fmt: skip
 
 

@@ -47,7 +47,7 @@ class Peering:
 
     def totals(self) -> Totals:
         totals = self._hub.totals()
-        return Totals(received=totals.bytes_received, sent=totals.bytes_sent)
+        return Totals(totals.bytes_received, totals.bytes_sent, totals.discouraged)
 
     def listening(self) -> Sequence[tuple[str, int]]:
         local = self._hub.local_address

@@ -20,7 +20,8 @@ from consensus.errors import StorageError
 from consensus.hashes import AssetId, BlockHash, LockHash, Txid
 from consensus.tx import Coin, OutPoint
 from node.blockfiles import RecordFiles
-from node.database import Database, View
+from node.database import Database, DatabaseSize, View
+from node.histogram import Histogram
 from node.layer import Indexes, Layer
 from node.layout import (
     ASSET,
@@ -63,6 +64,7 @@ from node.layout import (
 
 FLUSH_ROWS = 240_000
 """Rows waiting in memory at which a flush is due."""
+FLUSH_BOUNDS_S = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 KEPT_MAX = 50_000
 """Coins of the database that are kept because a waiting payment spends them: 100 bytes each, beside
 what the payment itself keeps of them."""
@@ -108,12 +110,14 @@ class Store:
 
     def __init__(
         self, database: Database, blocks: RecordFiles, undo: RecordFiles, writer: Executor,
-        chain_id: BlockHash, indexed: bool = True,
+        chain_id: BlockHash, indexed: bool = True, monotonic: Callable[[], float] = lambda: 0.0,
     ) -> None:  # fmt: skip
-        """`writer` runs one thing at a time. Raises: StorageError."""
+        """`writer` runs one thing at a time; `monotonic`, in seconds, times it. Raises: StorageError."""
         self.blocks = blocks
         self.undo = undo
         self.indexed = indexed
+        self.flushes = Histogram(FLUSH_BOUNDS_S)
+        self._monotonic = monotonic
         self._database = database
         self._writer = writer
         self._view: View = database.view()
@@ -303,6 +307,15 @@ class Store:
     def is_flushing(self) -> bool:
         return self._flushing is not None
 
+    @property
+    def kept(self) -> int:
+        """Coins of the database that are kept in memory."""
+        return len(self._kept)
+
+    @property
+    def database_size(self) -> DatabaseSize:
+        return self._database.measure()
+
     def check_flushes(self) -> None:
         """Raises: StorageError if a flush failed.
 
@@ -347,6 +360,7 @@ class Store:
             self.undo.sync()
             self._database.write(_rows(layer, indexes, headers, tip, view))
 
+        began = self._monotonic()
         try:
             await asyncio.get_running_loop().run_in_executor(self._writer, write)
         except StorageError as error:
@@ -355,6 +369,7 @@ class Store:
         finally:
             self._flushing = None
         self.flushed = tip
+        self.flushes.note(self._monotonic() - began)
         # The new view already has what `layer` added, so nobody may add it again.
         self._view = self._database.view()
         for outpoint in layer.spent:  # one that exists again may be read again

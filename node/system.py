@@ -7,8 +7,9 @@ import os
 import random
 import resource
 import secrets
+import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from node.descriptors import share_out
 from node.disk import SYSTEM_DISK
 from node.doors import Door, House, make_doors
 from node.eventlog.post import HttpPoster
+from node.operations.service import Service, watchdog_s
 from node.rpc.auth import User
 from node.rpc.dispatch import Dispatcher
 from node.rpc.limits import Limits
@@ -63,8 +65,19 @@ class System:
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return DESCRIPTORS_MAX if limit == resource.RLIM_INFINITY else limit
 
+    def open_service(self) -> Service:
+        """The service manager that started this process, if one did. What it gave us to speak to it
+        is no business of the processes that we start."""
+        patience_s = watchdog_s(os.environ, os.getpid())
+        address = os.environ.pop("NOTIFY_SOCKET", "")
+        return Service(_sender(address) if address else None, patience_s, time.monotonic)
+
     def secret(self, size: int) -> bytes:
         return secrets.token_bytes(size)
+
+    def free_bytes(self, path: Path) -> int:
+        found = os.statvfs(path)
+        return 0 if found.f_flag & os.ST_RDONLY else found.f_bavail * found.f_frsize
 
     def tune(self) -> None:
         """Collect old garbage rarely: blocks are many objects without cycles, and the collector looks at
@@ -100,3 +113,15 @@ class System:
 
     def make_doors(self, house: House) -> list[Door]:
         return make_doors(house)
+
+
+def _sender(address: str) -> Callable[[bytes], None]:
+    """Sends datagrams to a unix socket; a name that begins with @ is none of the file system."""
+    name = "\0" + address[1:] if address.startswith("@") else address
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    connection.setblocking(False)
+
+    def send(data: bytes) -> None:
+        connection.sendto(data, name)
+
+    return send

@@ -86,6 +86,7 @@ class Hub:
         self._log_budget = TokenBucket(LOGGED_FAULTS_PER_S, LOGGED_FAULTS_BURST, clock.monotonic())
         self._timer = asyncio.Event()
         self._sleeps_until = 0.0
+        self._discouraged = 0
 
     # What the node asks and tells
 
@@ -130,6 +131,7 @@ class Hub:
         return Totals(
             found.ended_sent + sum(peer.bytes_sent for peer in peers),
             found.ended_received + sum(peer.bytes_received for peer in peers),
+            self._discouraged,
         )
 
     def connect(self, host: str, port: int, pin: bytes | None = None) -> None:
@@ -251,6 +253,7 @@ class Hub:
         is_local = scope_of(peer.endpoint.host) is Scope.LOOPBACK
         if peer.kind is not ConnectionType.MANUAL and not is_local:
             self._book.discourage(peer.endpoint.host, self._clock.now())
+            self._discouraged += 1
         self._connections.drop(link, Reason.MISBEHAVING)
 
     # Peers

@@ -212,3 +212,5 @@ class Totals(msgspec.Struct, frozen=True):
 
     bytes_sent: int
     bytes_received: int
+    discouraged: int
+    """Peers that misbehaved, and are not wanted for a while."""

@@ -80,6 +80,10 @@ class Authenticator:
     """Answers which user an Authorization header stands for."""
 
     def __init__(self, users: Iterable[User]) -> None:
+        self.set_users(users)
+
+    def set_users(self, users: Iterable[User]) -> None:
+        """Know these from now on, and no others."""
         self._users = {user.name: user for user in users}
 
     def check(self, header: str | None) -> User | None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from decimal import Decimal
+from functools import partial
 from types import CoroutineType
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -74,6 +75,11 @@ class _Outcome(NamedTuple):
     error: RpcError | None
 
 
+Note = Callable[[str, float, int | None], None]
+"""Told of a call that has ended: the method's name as it was sent, its seconds, the code of its error."""
+_Perform = Callable[[_Call, Role, int], _Outcome | Later | Coroutine[Any, Any, _Outcome]]
+
+
 class Dispatcher(Generic[Node]):
     """Finds the method, checks role and parameters, calls it, and puts the answer together."""
 
@@ -84,6 +90,11 @@ class Dispatcher(Generic[Node]):
         """What methods get as first argument. None: the node is starting, and answers −28."""
         self.state = "starting"
         """What a caller is told meanwhile."""
+        self._perform = self._call
+
+    def watch(self, note: Note, monotonic: Callable[[], float]) -> None:
+        """Have every call timed from now on, and `note` told of it. `monotonic` gives seconds."""
+        self._perform = partial(_timed, self._call, note, monotonic)
 
     async def answer(self, body: bytes, role: Role) -> Reply:
         """Answer one request or one batch. Never raises for what a client sent."""
@@ -112,7 +123,7 @@ class Dispatcher(Generic[Node]):
             if isinstance(request, dict) and request.get("jsonrpc") == "2.0":
                 return _reply_strict(error, _id_of(request), 200)
             return _reply_old(_Outcome((), error), _id_of(request))
-        outcome = self._call(call, role, ANSWER_BYTES_MAX)
+        outcome = self._perform(call, role, ANSWER_BYTES_MAX)
         if isinstance(outcome, _Outcome):
             return _reply(call, outcome)
         if isinstance(outcome, Later):
@@ -128,7 +139,7 @@ class Dispatcher(Generic[Node]):
             except RpcError as error:
                 answers.append(b"".join(_body_old(_Outcome((), error), _id_of(request))))
                 continue
-            found = self._call(call, role, left)
+            found = self._perform(call, role, left)
             outcome = found if isinstance(found, _Outcome) else await found
             if not call.is_notification:
                 answers.append(b"".join(_body_old(outcome, call.id)))
@@ -167,6 +178,27 @@ class Dispatcher(Generic[Node]):
         if not method.arguments and not call.params:
             return method.function(self.node)
         return method.function(self.node, *bind(method.arguments, call.params, self._network))
+
+
+def _timed(
+    perform: _Perform, note: Note, monotonic: Callable[[], float], call: _Call, role: Role,
+    bytes_max: int,
+) -> _Outcome | Later | Coroutine[Any, Any, _Outcome]:  # fmt: skip
+    """Perform a call, and `note` its method, its seconds and the code of its error."""
+
+    def ended(outcome: _Outcome) -> _Outcome:
+        error = outcome.error
+        note(call.method, monotonic() - began, None if error is None else int(error.code))
+        return outcome
+
+    async def ended_later(outcome: Coroutine[Any, Any, _Outcome]) -> _Outcome:
+        return ended(await outcome)
+
+    began = monotonic()
+    outcome = perform(call, role, bytes_max)
+    if isinstance(outcome, _Outcome):
+        return ended(outcome)
+    return outcome.then(ended) if isinstance(outcome, Later) else ended_later(outcome)
 
 
 async def _finish(

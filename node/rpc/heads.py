@@ -36,6 +36,10 @@ class KnownHeads:
     def __len__(self) -> int:
         return len(self._heads)
 
+    def forget(self) -> None:
+        """Have every password checked again."""
+        self._heads.clear()
+
     def find(self, raw: bytes) -> Head | None:
         return self._heads.get(hashlib.sha256(raw).digest())
 

@@ -97,6 +97,7 @@ METHODS = table(
         Method("help", methods_control.show_help, READ, "control", NO_METHOD),
         Method("backup", methods_control.backup, ADMIN, "control", IMPOSSIBLE),
         Method("getbackupinfo", methods_control.getbackupinfo, READ, "control"),
+        Method("getreadiness", methods_control.getreadiness, READ, "control"),
         Method("uptime", methods_control.uptime, READ, "control"),
         Method("stop", methods_control.stop, ADMIN, "control"),
     ]

@@ -15,7 +15,7 @@ from node.rpc.errors import Code, RpcError
 from node.rpc.json import Json, fragment
 from node.rpc.openrpc import Description
 from node.rpc.ports import Node
-from node.rpc.results.control import BackupInfo, BackupStarted, Document
+from node.rpc.results.control import BackupInfo, BackupStarted, Document, Readiness
 
 
 def show_help(node: Node, command: str = "") -> str:
@@ -73,6 +73,21 @@ def getbackupinfo(node: Node) -> Annotated[Json, Shown(BackupInfo)]:
     """How far the last backup is: `state` is none, running, done or failed (then `error` says why)."""
     shown: dict[str, Json] = msgspec.to_builtins(node.backups.progress)  # a copy: it goes on
     return shown
+
+
+def getreadiness(node: Node) -> Readiness:
+    """Whether users can be sent to this node: `ready`, or not for these `reasons`.
+
+    Each reason has a `name` for programs (syncing, behind, old-tip, storage, disk, disk-full) and a
+    `detail` for people. What is asked of a node are its settings ready-behind, ready-tip-age and
+    ready-free-mb. `freebytes` is the room on the disk of the data directory.
+    """
+    reasons = node.watch.reasons()
+    return {
+        "ready": not reasons,
+        "reasons": [{"name": reason.name, "detail": reason.detail} for reason in reasons],
+        "freebytes": node.watch.free_bytes(),
+    }
 
 
 def uptime(node: Node) -> int:

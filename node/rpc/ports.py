@@ -13,6 +13,7 @@ from node.backup import Backups
 from node.eventlog.service import Events
 from node.ledger import Ledger
 from node.miner import Extranonces
+from node.operations.watch import Watch
 from node.rpc.briefs import Brief
 from node.rpc.kept import Kept
 from node.rpc.method import Method
@@ -68,6 +69,8 @@ class Totals(NamedTuple):
 
     received: int
     sent: int
+    banned: int = 0
+    """Peers sent away for misbehaving, and not taken back for a while."""
 
 
 class PinError(ValueError):
@@ -119,6 +122,7 @@ class Node(msgspec.Struct, frozen=True):
     started: float
     """When the node started, by the same clock."""
     backups: Backups
+    watch: Watch
     stop: Callable[[], None]
     """Begin to shut down; returns at once."""
     methods: Mapping[str, Method]

@@ -94,6 +94,11 @@ class RpcServer:
         self._failures = 0
         self.port = 0
 
+    def set_users(self, users: Iterable[User]) -> None:
+        """Let these in from now on, and no others, over connections that are open as well."""
+        self._users.set_users(users)
+        self._desk.heads.forget()
+
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Listen; `port` 0 takes a free one. Raises: OSError (the port is taken)."""
         self._http = web.Server(

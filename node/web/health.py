@@ -13,14 +13,19 @@ async def health(request: web.Request) -> web.Response:
 
 
 async def ready(request: web.Request) -> web.Response:
-    """200 if the node has caught up with the best chain it knows, else 503 and why."""
-    ledger = request.app[SITE].node.ledger
+    """200 if users can be sent here, else 503 and every reason why not.
+
+    To everybody the names of the reasons: how full the disk is concerns nobody else.
+    """
+    node = request.app[SITE].node
+    reasons = node.watch.reasons()
     body = {
-        "status": "syncing" if ledger.is_syncing else "ready",
-        "blocks": ledger.tip.height,
-        "headers": ledger.tree.best_header.height,
+        "status": "not ready" if reasons else "ready",
+        "reasons": [reason.name for reason in reasons],
+        "blocks": node.ledger.tip.height,
+        "headers": node.ledger.tree.best_header.height,
     }
-    return web.json_response(body, status=503 if ledger.is_syncing else 200)
+    return web.json_response(body, status=503 if reasons else 200)
 
 
 ROUTES = (Route("GET", "/health", health), Route("GET", "/ready", ready))

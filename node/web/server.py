@@ -12,14 +12,14 @@ from aiohttp import web
 
 from node.hosts import HostNames
 from node.rpc import ports
-from node.rpc.auth import Authenticator, User
+from node.rpc.auth import Authenticator
 from node.rpc.heads import SERVER_NAME
 from node.rpc.listener import Listener
-from node.web import events, health
+from node.web import events, health, metrics
 from node.web.site import SITE, Routes, Site
 from p2p.ports import Endpoint
 
-ROUTES: tuple[Routes, ...] = (health.ROUTES, events.ROUTES)
+ROUTES: tuple[Routes, ...] = (health.ROUTES, metrics.ROUTES, events.ROUTES)
 """Every path, by the module that answers it."""
 BODY_BYTES_MAX = 64 << 10
 IDLE_S = 30
@@ -46,7 +46,7 @@ class WebServer:
     option = "web"
 
     def __init__(
-        self, node: ports.Node, endpoint: Endpoint, users: Iterable[User], hosts: Iterable[str],
+        self, node: ports.Node, endpoint: Endpoint, users: Authenticator, hosts: Iterable[str],
         connections_max: int,
     ) -> None:  # fmt: skip
         """`hosts`: names by which browsers may call this machine."""
@@ -55,7 +55,7 @@ class WebServer:
         self._connections_max = connections_max
         self._app = web.Application(middlewares=[self._guard], client_max_size=BODY_BYTES_MAX)
         self._app.on_response_prepare.append(_protect)
-        self._app[SITE] = Site(node, Authenticator(users))
+        self._app[SITE] = Site(node, users)
         for routes in ROUTES:
             self._app.add_routes(
                 web.get(route.path, route.handler) if route.method == "GET"

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from consensus.errors import StorageError
 from node import disk as flags
+from node.database import DatabaseSize
 from node.datadir import LEDGER_FOLDERS
 
 SECTOR = 512
@@ -329,6 +330,9 @@ class VirtualDatabase:
     def wipe(self) -> None:
         self.rows = {}
         self.damaged = frozenset()
+
+    def measure(self) -> DatabaseSize:
+        return DatabaseSize(sum(len(key) + len(value) for key, value in self.rows.items()), 0)
 
     def empty_log(self) -> None:
         """There is none."""

@@ -21,6 +21,8 @@ from scripts.simulate.network import VirtualNetwork, VirtualTransport
 DESCRIPTORS = 1_024
 """What most systems let a process have; nothing here takes any."""
 
+FREE_BYTES = 1 << 40
+
 
 class VirtualClock:
     """Virtual time, and what the clock of one node is off by."""
@@ -52,6 +54,9 @@ class Desk:
     async def start(self, host: str, port: int) -> None:
         """There is nothing to listen at."""
 
+    def set_users(self, users: Iterable[User]) -> None:
+        """Likewise nobody to let in."""
+
     async def close(self) -> None:
         """Likewise."""
 
@@ -79,6 +84,10 @@ class VirtualMachine:
 
     def secret(self, size: int) -> bytes:
         return self._secrets.randbytes(size)
+
+    def free_bytes(self, path: Path) -> int:
+        """A virtual disk that is full says so when it is written to."""
+        return FREE_BYTES
 
     def tune(self) -> None:
         """The process belongs to the simulation."""

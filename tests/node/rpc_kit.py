@@ -16,11 +16,14 @@ from consensus.params import REGTEST, Params
 from consensus.tx import Tx
 from node.backup import Backups
 from node.blockfiles import RecordFiles
+from node.config import Config
 from node.db import Database
 from node.disk import SYSTEM_DISK
 from node.events import EventBus
 from node.ledger import Ledger
 from node.miner import Extranonces
+from node.operations.readiness import Readiness
+from node.operations.watch import Watch, demands_of
 from node.policy import Policy
 from node.recovery import restore
 from node.rpc.dispatch import Dispatcher, Reply
@@ -116,6 +119,12 @@ class Bench:
             clock=self.clock,
             started=STARTED,
             backups=self.backups,
+            watch=Watch(
+                Readiness(ledger, self.clock, Path("/"), lambda path: 1 << 40),
+                demands_of(Config()),
+                METHODS,
+                self.clock,
+            ),
             stop=self._stop,
             methods=METHODS,
             p2p_port=29_932,

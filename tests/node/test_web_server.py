@@ -43,7 +43,7 @@ def test_node_that_runs_is_healthy(daemon: Daemon) -> None:
 def test_node_at_the_best_tip_that_it_knows_is_ready(daemon: Daemon) -> None:
     response, body = get(daemon, "/ready")
     assert (response.status, json.loads(body)) == (
-        200, {"status": "ready", "blocks": 0, "headers": 0},
+        200, {"status": "ready", "reasons": [], "blocks": 0, "headers": 0},
     )  # fmt: skip
 
 

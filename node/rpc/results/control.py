@@ -24,3 +24,20 @@ class BackupInfo(TypedDict):
     bytes: Annotated[int, Says("copied so far")]
     rows: Annotated[int, Says("of the database, copied so far")]
     error: Annotated[str, Says("why it failed; else empty")]
+
+
+class UnreadyReason(TypedDict):
+    """Why users should not be sent to this node."""
+
+    name: Annotated[str, Says("for programs")]
+    detail: Annotated[str, Says("for people")]
+
+
+class Readiness(TypedDict):
+    """Whether users can be sent to this node."""
+
+    ready: bool
+    reasons: list[UnreadyReason]
+    freebytes: Annotated[
+        int | None, Says("room on the disk of the data directory; null if it cannot be told")
+    ]
