@@ -35,6 +35,7 @@ from node.config import (
     settle,
 )
 from node.identity import show_certificate
+from node.operations.reload import compare
 from node.operations.service import Service
 from node.options import data_options, run_options, where_options
 from node.system import System
@@ -129,17 +130,18 @@ def _prepare(given: dict[str, Any], is_run: bool = False) -> Settings:
     """The settings of a command line, with the log set up; or end. A log file is the node's alone."""
     try:
         settings = _read_settings(given)
-        _set_up_log(settings if is_run else msgspec.structs.replace(settings, log_file=None))
+        logged = settings if is_run else msgspec.structs.replace(settings, log_file=None)
+        logs.install(settings.config.log_level, _log_handler(logged))
     except ConfigError as error:
         _exit(str(error))
     return settings
 
 
-def _set_up_log(settings: Settings) -> None:
+def _log_handler(settings: Settings) -> logging.Handler:
     """Raises: ConfigError."""
     config = settings.config
     try:
-        logs.set_up(config.log_level, config.log_json, settings.log_file, config.log_mb * MEGABYTE)
+        return logs.make_handler(config.log_json, settings.log_file, config.log_mb * MEGABYTE)
     except OSError as error:
         raise ConfigError(f"log-file {settings.log_file}: {error.strerror}") from None
 
@@ -195,13 +197,24 @@ def _reload(node: Node, service: Service, given: dict[str, Any]) -> None:
     service.reloading()
     logs.reopen()  # whatever comes of the rest, as who moves log files away waits for it
     try:
-        before = node.settings
-        node.reload(_read_settings(given))
-        if node.settings.config != before.config:
-            _set_up_log(node.settings)
+        _follow(node, _read_settings(given))
     except ConfigError as error:
         log.error("configuration not read again, nothing has changed: %s", error)
     service.resume()
+
+
+def _follow(node: Node, settings: Settings) -> None:
+    """Raises: ConfigError, and then nothing has changed."""
+    if not compare(node.settings.config, settings.config).live:
+        node.reload(settings)
+        return
+    handler = _log_handler(settings)
+    try:
+        node.reload(settings)
+    except ConfigError:
+        handler.close()
+        raise
+    logs.install(settings.config.log_level, handler)
 
 
 def start() -> None:

@@ -73,23 +73,33 @@ class StandardError(logging.StreamHandler[TextIO]):
             super().handleError(record)
 
 
-def set_up(
-    level: str, as_json: bool, file: Path | None = None, bytes_max: int = 0, disk: Disk = SYSTEM_DISK
-) -> None:  # fmt: skip
-    """Send all logs to standard error, or to `file` and those before it, `bytes_max` together.
+def make_handler(
+    as_json: bool, file: Path | None = None, bytes_max: int = 0, disk: Disk = SYSTEM_DISK
+) -> logging.Handler:
+    """Writes to standard error, or to `file` and those before it, `bytes_max` together.
 
-    May be called again, with other settings. Raises: OSError, and then nothing has changed.
+    Raises: OSError.
     """
     formatter = JsonFormatter() if as_json else TextFormatter()
     handler: logging.Handler = StandardError(formatter)
     if file is not None:
         handler = LogFile(file, bytes_max, disk, handler)
         handler.setFormatter(formatter)
+    return handler
+
+
+def install(level: str, handler: logging.Handler) -> None:
+    """Send all logs there, and no longer to where they went before."""
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
     # Their warnings are about requests that we answer with an error of our own.
     logging.getLogger("aiohttp").setLevel(logging.ERROR)
     logging.getLogger("asyncio").setLevel(logging.ERROR)
+
+
+def set_up(level: str, as_json: bool) -> None:
+    """Send all logs to standard error."""
+    install(level, make_handler(as_json))
 
 
 def reopen() -> None:
