@@ -35,7 +35,8 @@ from node.config import (
     settle,
 )
 from node.identity import show_certificate
-from node.operations.reload import compare
+from node.operations.example import example
+from node.operations.reload import LIVE, compare
 from node.operations.service import Service
 from node.options import data_options, run_options, where_options
 from node.system import System
@@ -120,6 +121,12 @@ def restore_command(context: click.Context, /, backup: Path, **given: Any) -> No
     settings = _prepare(context.obj | _given(given))
     with _told():
         run_restore(settings, backup, paced(time.monotonic))
+
+
+@main.command("config")
+def config_command() -> None:
+    """Print a configuration file with every setting, its default and what it does."""
+    click.echo(example(main.params, LIVE), nl=False)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
