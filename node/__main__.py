@@ -38,6 +38,7 @@ from node.identity import show_certificate
 from node.operations.example import example
 from node.operations.reload import LIVE, compare
 from node.operations.service import Service
+from node.operations.status import run_status
 from node.options import data_options, run_options, where_options
 from node.system import System
 
@@ -121,6 +122,22 @@ def restore_command(context: click.Context, /, backup: Path, **given: Any) -> No
     settings = _prepare(context.obj | _given(given))
     with _told():
         run_restore(settings, backup, paced(time.monotonic))
+
+
+@main.command("status")
+@where_options
+@click.option("--once", is_flag=True, help="Show it once and end.")
+@click.option("--json", "as_json", is_flag=True, help="The same for programs, once.")
+@click.pass_context
+def status_command(context: click.Context, /, once: bool, as_json: bool, **given: Any) -> None:
+    """Show how the running node is: chain, waiting payments, fees, peers, what is wrong.
+
+    Ends with 0 if it is ready for users, 1 if not, 2 if none runs.
+    """
+    settings = _prepare(context.obj | _given(given))
+    with _told():
+        code = run_status(settings, once, as_json, time.time, time.monotonic, time.sleep)
+    sys.exit(code)
 
 
 @main.command("config")

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import http.client
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
 from consensus.errors import StorageError
+from node.asking import ask
 from node.check import Outcome, check
-from node.config import ConfigError, Settings
-from node.datadir import COOKIE_FILE
-from node.disk import SYSTEM_DISK, read_file
+from node.config import Settings
 from node.restore import restore_backup
 from p2p.ports import RandomSource
 
 TELL_EVERY_S = 2.0
 ASK_EVERY_S = 0.2
-ANSWER_S_MAX = 30
 
 
 def paced(monotonic: Callable[[], float]) -> Callable[[str], None]:
@@ -66,8 +60,8 @@ def run_backup(
 ) -> None:  # fmt: skip
     """Have the running node make a backup, and wait for it. Raises: StorageError, ConfigError."""
     destination = destination.expanduser().absolute()
-    _call(settings, "backup", str(destination))
-    while (info := _call(settings, "getbackupinfo"))["state"] == "running":
+    ask(settings, "backup", str(destination))
+    while (info := ask(settings, "getbackupinfo"))["state"] == "running":
         tell(f"copied: {info['bytes']:,} bytes and {info['rows']:,} rows")
         sleep(ASK_EVERY_S)
     if info["state"] != "done":
@@ -79,40 +73,6 @@ def run_backup(
         f"Backup of block {info['height']} at {destination}: {info['bytes']:,} bytes, "
         f"{info['rows']:,} rows"
     )
-
-
-def _call(settings: Settings, method: str, *params: str) -> Any:
-    """Ask the node that runs with these settings. Raises: ConfigError."""
-    cookie = settings.datadir / COOKIE_FILE
-    try:
-        password = read_file(SYSTEM_DISK, cookie)
-    except OSError:
-        raise ConfigError(
-            f"no node runs with --datadir {settings.datadir}: start it, or copy the directory "
-            "of a node that is stopped"
-        ) from None
-    host, port = settings.rpc
-    connection = http.client.HTTPConnection(host, port, timeout=ANSWER_S_MAX)
-    try:
-        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
-        connection.request(
-            "POST", "/", body,
-            {
-                "Content-Type": "application/json",
-                "Authorization": "Basic " + base64.b64encode(password).decode(),
-            },
-        )  # fmt: skip
-        response = connection.getresponse()
-        answer = json.loads(response.read()) if response.status == 200 else None
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise ConfigError(f"no node answers at {settings.rpc} ({error}); give its --rpc") from None
-    finally:
-        connection.close()
-    if answer is None:
-        raise ConfigError(f"the node at {settings.rpc} does not know the password in {cookie}")
-    if "error" in answer:
-        raise ConfigError(str(answer["error"]["message"]))
-    return answer["result"]
 
 
 def run_restore(settings: Settings, backup: Path, tell: Callable[[str], None]) -> None:
