@@ -21,6 +21,9 @@ class View(Protocol):
     def scan(self, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Rows whose key begins with `prefix`, in order; with `after`, those beyond that key."""
 
+    def scan_back(self, prefix: bytes, before: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """The same from behind; with `before`, those that come before that key."""
+
     def close(self) -> None: ...
 
 

@@ -97,6 +97,29 @@ class View:
         if stop > self._last:
             self._last_key()
 
+    def scan_back(self, prefix: bytes, before: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """The same from behind; with `before`, those that come before that key.
+
+        Without a lower bound, so that damage in front of the last row is met with the row before it
+        (see `_last_key`); where there is none, the way forward tells.
+        """
+        rows = _guarded(
+            "reading the database",
+            lambda: self._snapshot.iterator(
+                stop=before or _end_of(prefix), reverse=True, verify_checksums=True
+            ),
+        )
+        try:
+            for key, value in rows:
+                if not key.startswith(prefix):
+                    return
+                yield key, value
+        except (plyvel.Error, OSError) as error:
+            raise _failure("reading the database", error) from None
+        finally:
+            rows.close()
+        next(self.scan(prefix), None)
+
     def _last_key(self) -> bytes:
         """The last key of all; empty if there is none.
 

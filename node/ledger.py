@@ -218,6 +218,10 @@ class Ledger:
         """Confirmed transactions of a lock, oldest first, from behind the cursor `after` on."""
         return self._store.history(lock, after, limit)
 
+    def history_back(self, lock: LockHash, before: bytes, limit: int) -> list[HistoryEntry]:
+        """The same newest first, from before the cursor `before` on, or from the newest."""
+        return self._store.history_back(lock, before, limit)
+
     async def coin_set(self) -> CoinSet:
         """Go through every coin. Raises: StorageError."""
         await self.chain.flush()

@@ -260,6 +260,22 @@ class Store:
         disk = ((key, value) for key, value in rows if key not in newer)
         return [history_entry(*row) for row in islice(heapq.merge(memory, disk), limit)]
 
+    def history_back(self, lock: LockHash, before: bytes, limit: int) -> list[HistoryEntry]:
+        """The same from behind: before the entry with cursor `before`, or from the last one on."""
+        prefix = HISTORY + lock
+        stop = prefix + before if before else b""
+        newer = {
+            key: value
+            for layer in (self._previous, self._active)
+            for key, value in layer.indexes.history.of(lock).items()
+            if not stop or key < stop
+        }
+        memory = sorted(((k, v) for k, v in newer.items() if v is not None), reverse=True)
+        rows = self._view.scan_back(prefix, stop)
+        disk = ((key, value) for key, value in rows if key not in newer)
+        merged = heapq.merge(memory, disk, reverse=True)
+        return [history_entry(*row) for row in islice(merged, limit)]
+
     def delayed(self, first: int) -> Iterator[tuple[LockHash, AssetId, int]]:
         """What blocks from height `first` on made that matures like a coinbase: to which lock, of
         which asset, and how many base units."""

@@ -274,6 +274,12 @@ class VirtualView:
             self._check(key)
             yield key, self._rows[key]
 
+    def scan_back(self, prefix: bytes, before: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        for key, _ in reversed(list(self.scan(prefix))):
+            if not before or key < before:
+                self._check(key)
+                yield key, self._rows[key]
+
     def close(self) -> None:
         """Nothing is held."""
 

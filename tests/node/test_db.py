@@ -24,6 +24,10 @@ def by_scan(view: View) -> dict[bytes, bytes]:
     return dict(view.scan(b"k"))
 
 
+def by_scan_back(view: View) -> dict[bytes, bytes]:
+    return dict(reversed(list(view.scan_back(b"k"))))
+
+
 def by_get(view: View) -> dict[bytes, bytes]:
     return {key: value for key in ROWS if (value := view.get(key)) is not None}
 
@@ -34,7 +38,7 @@ def rows_of(path: Path, *ways: Callable[[View], dict[bytes, bytes]]) -> dict[byt
     try:
         view = database.view()
         try:
-            found, *others = [read(view) for read in ways or (by_scan, by_get)]
+            found, *others = [read(view) for read in ways or (by_scan, by_scan_back, by_get)]
         finally:
             view.close()
         assert all(other == found for other in others)
@@ -93,7 +97,7 @@ def test_a_flipped_bit_is_refused_or_harmless_and_never_a_hole_or_another_value(
         victim.write_bytes(data)
         try:
             # One way alone: what the other refuses says nothing of it.
-            found = rows_of(copy, by_scan if number % 2 else by_get)
+            found = rows_of(copy, (by_scan, by_scan_back, by_get)[number % 3])
         except StorageError:
             refused += 1
         else:
@@ -114,6 +118,31 @@ def test_rows_of_a_damaged_last_block_are_not_taken_for_absent(
     table.write_bytes(data)
     with pytest.raises(StorageError, match="checksum mismatch"):
         rows_of(tmp_path / "copy", lambda view: dict(view.scan(prefix)))
+
+
+@pytest.mark.parametrize("prefix", [b"k", b"k00", b"k0000"])
+def test_rows_of_a_damaged_first_block_are_not_taken_for_absent_from_behind(
+    tables: Path, tmp_path: Path, prefix: bytes
+) -> None:
+    shutil.copytree(tables, tmp_path / "copy")
+    (table,) = (tmp_path / "copy").glob("*.ldb")
+    data = bytearray(table.read_bytes())
+    data[data.index(ROWS[min(ROWS)])] ^= 1
+    table.write_bytes(data)
+    with pytest.raises(StorageError, match="checksum mismatch"):
+        rows_of(tmp_path / "copy", lambda view: dict(view.scan_back(prefix)))
+
+
+def test_rows_come_from_behind_up_to_a_key_and_of_one_prefix_alone(tmp_path: Path) -> None:
+    database = Database(tmp_path)
+    database.write([(key, key) for key in (b"a9", b"b1", b"b2", b"b\xff", b"c0")])
+    view = database.view()
+    assert [key for key, _ in view.scan_back(b"b")] == [b"b\xff", b"b2", b"b1"]
+    assert [key for key, _ in view.scan_back(b"b", b"b2")] == [b"b1"]
+    assert list(view.scan_back(b"b", b"b1")) == []
+    assert list(view.scan_back(b"d")) == []
+    view.close()
+    database.close()
 
 
 def test_a_log_that_was_cut_off_loses_whole_batches_only(log_only: Path, tmp_path: Path) -> None:

@@ -122,6 +122,12 @@ def assert_store_knows(store: Store, wanted: Recount, page: int = 3) -> None:
             cursor = rows[-1].cursor
             found_history += [History(*row[:6]) for row in rows]
         assert found_history == sorted(entries, key=lambda e: (e.height, e.position, e.asset))
+        from_behind: list[History] = []
+        cursor = b""
+        while rows := store.history_back(lock, cursor, page):
+            cursor = rows[-1].cursor
+            from_behind += [History(*row[:6]) for row in rows]
+        assert from_behind[::-1] == found_history
         found_coins: list[tuple[OutPoint, Coin]] = []
         last = OutPoint(b"")
         while coins := store.coins_of(lock, last, page):
