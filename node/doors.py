@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from importlib import import_module
 from typing import NamedTuple, Protocol
 
 from node.config import ConfigError, Settings
@@ -17,7 +18,6 @@ from node.electrum.server import ElectrumServer
 from node.rpc import ports
 from node.rpc.auth import Authenticator, User
 from node.stratum.server import StratumServer
-from node.web.server import WebServer
 from p2p.ports import Endpoint
 
 ELECTRUM_FOLDER = "electrum"
@@ -62,8 +62,10 @@ def make_doors(house: House) -> list[Door]:
     doors: list[Door] = []
     settings = house.settings
     if settings.web is not None:
+        # Its templates and charts take megabytes that a node without it should not.
+        server = import_module("node.web.server")
         doors.append(
-            WebServer(
+            server.WebServer(
                 house.node, settings.web, house.authenticator, settings.config.web_host,
                 house.shares.web,
             )

@@ -87,10 +87,9 @@ class RateHistogram:
         """Count a transaction, or with `sign` −1 count it no longer."""
         self._costs[bisect_right(self.EDGES, rate_of(fee, cost)) - 1] += sign * cost
 
-    def steps(self) -> list[tuple[int, int]]:
-        """Least rate of each step at which something waits, and how much cost does; dearest first."""
-        pairs = zip(self.EDGES, self._costs, strict=True)
-        return [(edge, cost) for edge, cost in pairs if cost][::-1]
+    def costs(self) -> list[tuple[int, int]]:
+        """Each step's least rate, and the cost that waits there."""
+        return list(zip(self.EDGES, self._costs, strict=True))
 
     def rate_at_depth(self, depth: int) -> int:
         """The rate that has less than `depth` cost waiting above it; 0 if all waits above."""

@@ -153,6 +153,10 @@ class Ledger:
         """A confirmed coin, by its outpoint alone."""
         return self.chain.coin_at(spent)
 
+    def is_unspent(self, spent: OutPoint, lock: LockHash) -> bool:
+        """Whether a confirmed coin is there. Keeps nothing of it in memory, as `coin` does."""
+        return self._store.coin(spent, lock) is not None
+
     def supply(self, asset: AssetId) -> int:
         return self._store.supply(asset)
 

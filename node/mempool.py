@@ -172,9 +172,9 @@ class Mempool:
         """Base units per 1 000 cost to pay for being mined within so many blocks."""
         return estimate(target_blocks, self._waiting, self._past, self.floor_rate)
 
-    def waiting_by_rate(self) -> list[tuple[int, int]]:
-        """Fee rates (base units per 1 000 cost) in steps, and how much cost waits at each; dearest first."""
-        return self._waiting.steps()
+    def waiting_costs(self) -> list[tuple[int, int]]:
+        """Fee rates, ascending, and how much cost waits that pays from there to the next."""
+        return self._waiting.costs()
 
     # Transactions in
 

@@ -186,8 +186,8 @@ def relay_fee(client: Client) -> Json:
 
 def fee_histogram(client: Client) -> Json:
     """Base units for each one of cost, and the cost that waits at that rate; dearest first."""
-    steps = client.service.node.ledger.mempool.waiting_by_rate()
-    return [[Decimal(rate) / _RATE_UNIT, cost] for rate, cost in steps]
+    steps = reversed(client.service.node.ledger.mempool.waiting_costs())
+    return [[Decimal(rate) / _RATE_UNIT, cost] for rate, cost in steps if cost]
 
 
 # Script hashes

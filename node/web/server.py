@@ -15,11 +15,15 @@ from node.rpc import ports
 from node.rpc.auth import Authenticator
 from node.rpc.heads import SERVER_NAME
 from node.rpc.listener import Listener
-from node.web import events, health, metrics
+from node.web import assets, events, explorer, health, live, metrics
+from node.web.live import LIVE_SHARE, PULSE, Pulse, close_pulse
+from node.web.pages import dress_faults, set_up
 from node.web.site import SITE, Routes, Site
 from p2p.ports import Endpoint
 
-ROUTES: tuple[Routes, ...] = (health.ROUTES, metrics.ROUTES, events.ROUTES)
+ROUTES: tuple[Routes, ...] = (
+    health.ROUTES, metrics.ROUTES, events.ROUTES, explorer.ROUTES, assets.ROUTES, live.ROUTES,
+)  # fmt: skip
 """Every path, by the module that answers it."""
 BODY_BYTES_MAX = 64 << 10
 IDLE_S = 30
@@ -53,9 +57,14 @@ class WebServer:
         self.endpoint = endpoint
         self._hosts = HostNames(hosts)
         self._connections_max = connections_max
-        self._app = web.Application(middlewares=[self._guard], client_max_size=BODY_BYTES_MAX)
+        self._app = web.Application(
+            middlewares=[self._guard, dress_faults], client_max_size=BODY_BYTES_MAX
+        )
         self._app.on_response_prepare.append(_protect)
         self._app[SITE] = Site(node, users)
+        self._app[PULSE] = Pulse(node.ledger, max(1, connections_max // LIVE_SHARE))
+        self._app.on_shutdown.append(close_pulse)
+        set_up(self._app)
         for routes in ROUTES:
             self._app.add_routes(
                 web.get(route.path, route.handler) if route.method == "GET"
