@@ -66,6 +66,8 @@ class Sent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     time: int
     """Seconds since 1970."""
     replaces: Txid | None = None
+    request: str = ""
+    """The request id that it pays, under which nothing else may be paid; empty for none."""
 
     def tx(self) -> Tx:
         return decode_tx(self.raw, TX_BYTES_MAX)

@@ -14,6 +14,27 @@ class WalletError(Exception):
     Never holds a secret: passphrases, words and private keys stay out of every message.
     """
 
+    exit_code = 1
+    """Of the command that ends with it."""
+
+
+class OtherPayment(WalletError):
+    """A request id stands for another payment already. Nothing was paid."""
+
+    exit_code = 3
+
+
+class NotPaid(WalletError):
+    """A payment was not mined in its time and never will be; it can be signed anew."""
+
+    exit_code = 4
+
+
+class NotSettled(WalletError):
+    """A payment is recorded and not in the node's hands: ask again with the same id."""
+
+    exit_code = 5
+
 
 class NodeError(WalletError):
     """The node cannot be reached, or declines. Nothing was changed."""

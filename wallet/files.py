@@ -56,6 +56,20 @@ def make_directory(path: Path) -> None:
         raise WalletError(f"{path}: cannot be made: {error.strerror}") from None
 
 
+def make_durable_directory(path: Path) -> None:
+    """Make `path`, for its owner only, in a directory that exists; it outlasts a loss of power.
+
+    Raises: WalletError.
+    """
+    make_directory(path)
+    try:
+        # Also if it was there: whoever made it may have been ended before this, and then the power
+        # takes it, with all that is synced in it.
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise WalletError(f"{path}: cannot be made: {error.strerror}") from None
+
+
 def remove_file(path: Path) -> None:
     """Remove `path` if it is there. Raises: WalletError."""
     try:

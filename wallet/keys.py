@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from bip32 import BIP32, HARDENED_INDEX
 from coincurve import PrivateKey, PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from mnemonic import Mnemonic
 
 from consensus.params import Params
@@ -122,6 +124,16 @@ class Account:
         if not self.has_secrets:
             raise WalletError("this account is watch-only: it has no private keys")
         return bytes(self._node.get_privkey_from_path([chain, index]))
+
+    def derived_key(self, purpose: str, size: int) -> bytes:
+        """`size` bytes that only who has the words can make, others for each purpose (RFC 5869).
+
+        Raises: WalletError for an account without secrets.
+        """
+        if self._node.privkey is None:
+            raise WalletError("this account is watch-only: it has no private keys")
+        expand = HKDF(algorithm=SHA256(), length=size, salt=None, info=f"tael {purpose}".encode())
+        return expand.derive(bytes(self._node.privkey))
 
 
 def is_pubkey(pubkey: bytes) -> bool:

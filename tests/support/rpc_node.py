@@ -222,11 +222,13 @@ class ToyNode:
         txid = from_text(text)
         waiting = self.mempool.get(Txid(txid))
         if waiting is not None:
-            return waiting[0].raw.hex()
-        for _, block in self._blocks():
+            return _shown(waiting[0], verbosity, {})
+        for height, block in self._blocks():
             for tx in block.txs:
                 if tx.txid == txid:
-                    return tx.raw.hex()
+                    depth = self.chain.tip.height - height + 1
+                    place = {"blockhash": to_text(block.header.hash), "confirmations": depth}
+                    return _shown(tx, verbosity, place)
         raise RpcFault(-5, "No such mempool or blockchain transaction")
 
     def _decode(self, text: str) -> Tx:
@@ -234,6 +236,8 @@ class ToyNode:
 
     def sendrawtransaction(self, text: str, maxfeerate: str = "0.1") -> Any:
         tx = self._decode(text)
+        if tx.txid in self.mempool:
+            return to_text(tx.txid)
         try:
             self.submit(tx, int(Decimal(maxfeerate) * COIN))
         except Missing as error:
@@ -295,6 +299,10 @@ class ToyNode:
         found: Callable[..., Any] = getattr(self, method)
         result = found(*params)
         return self.overrides.get(method, result)
+
+
+def _shown(tx: Tx, verbosity: int, place: dict[str, Any]) -> Any:
+    return {"txid": to_text(tx.txid), "hex": tx.raw.hex(), **place} if verbosity else tx.raw.hex()
 
 
 METHODS = frozenset(

@@ -29,6 +29,7 @@ from wallet.cli.output import Output
 from wallet.client import Client, endpoint
 from wallet.errors import WalletError
 from wallet.files import locked, make_directory, read_file
+from wallet.journal import Journal, open_journal
 from wallet.keystore import (
     DEFAULT_COST,
     Cost,
@@ -88,6 +89,11 @@ class Wallet(msgspec.Struct):
     def save(self) -> None:
         """Raises: WalletError."""
         self.keystore.save(encode_book(self.book))
+
+    def journal(self, app: App) -> Journal:
+        """Its payments that have a request id. Raises: WalletError."""
+        account, entropy = self.keyring.account, app.env.entropy
+        return open_journal(self.keystore.path, self.book, account, entropy)
 
 
 class App:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from wallet.cli import issue, keys, message, receive, send, view
+from wallet.cli import issue, keys, message, pay, receive, send, view
 from wallet.cli.multisig import multisig
 from wallet.cli.options import MainGroup
 
@@ -15,6 +15,7 @@ COMMANDS: tuple[click.Command, ...] = (
     receive.address,
     view.balance,
     send.send,
+    pay.pay,
     view.history,
     receive.addresses,
     receive.label,

@@ -107,7 +107,11 @@ class Command(_OneLine):
         try:
             return super().invoke(ctx)
         except (WalletError, Violation) as error:
-            raise click.ClickException(printable(str(error))) from None
+            told = click.ClickException(printable(str(error)))
+            if isinstance(error, WalletError) and error.exit_code != told.exit_code:
+                told.show()
+                ctx.exit(error.exit_code)
+            raise told from None
 
 
 class Group(_OneLine, click.Group):
@@ -123,6 +127,15 @@ class Group(_OneLine, click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         with _wrong_use_in_one_line(ctx.command_path):
             return super().resolve_command(ctx, args)
+
+
+class DefaultGroup(Group):
+    """Commands under one name, the first of which is meant where none is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)
 
 
 class MainGroup(Group):

@@ -169,7 +169,7 @@ def bump(app: App, /, txid: str, **options: Any) -> None:
             raise WalletError(f"{txid} was bumped already; bump its replacement")
         # The replaced transaction's own outputs go away with it.
         theirs = [e for e in gathered.held if e.outpoint[:32] != sent.txid]
-        gathered = Gathered(gathered.info, theirs, gathered.infos, gathered.rate)
+        gathered = Gathered(gathered.info, theirs, gathered.infos, gathered.rate, gathered.promised)
         old_rate = -(-sent.fee * 1_000 // sent.cost)
         fee = fee_of(chosen, gathered.rate)
         if fee.fixed is None:

@@ -12,7 +12,7 @@ import msgspec
 from consensus.hashes import AssetId, LockHash, to_text
 from consensus.locks import BlockContext
 from consensus.params import COINBASE_MATURITY
-from consensus.tx import BURN_LOCK, NATIVE, Key, Tx, TxOut
+from consensus.tx import BURN_LOCK, NATIVE, Key, OutPoint, Tx, TxOut
 from wallet.amounts import (
     NATIVE_DECIMALS,
     display_amount,
@@ -29,7 +29,7 @@ from wallet.answers import (
     native_info,
     next_context,
 )
-from wallet.book import Sent, SpentCoin, check_label
+from wallet.book import Book, Sent, SpentCoin, check_label
 from wallet.build import Draft, Fee, Request, Shortage, build
 from wallet.cli.app import App, Wallet
 from wallet.cli.assets_of import Assets, asset_infos, described
@@ -112,6 +112,8 @@ class Gathered(msgspec.Struct, frozen=True):
     infos: Assets
     rate: int | None
     """The node's estimate, base units per 1 000 cost."""
+    promised: frozenset[OutPoint] = frozenset()
+    """Coins of requests that may still be paid: to spend them on something else would prevent that."""
 
     @property
     def ctx(self) -> BlockContext:
@@ -119,7 +121,8 @@ class Gathered(msgspec.Struct, frozen=True):
 
     def coins(self, name: str = "") -> list[Spendable]:
         """Own coins that can be spent, or those of the shared lock `name`."""
-        return spendables(self.held, Kind.SHARED if name else Kind.OWN, name)
+        found = spendables(self.held, Kind.SHARED if name else Kind.OWN, name)
+        return [entry for entry in found if entry.outpoint not in self.promised]
 
 
 def gather(app: App, wallet: Wallet, more_assets: Iterable[AssetId] = ()) -> Gathered:
@@ -131,9 +134,17 @@ def gather(app: App, wallet: Wallet, more_assets: Iterable[AssetId] = ()) -> Gat
         assets = [*(entry.coin.asset for entry in held), *more_assets]
         infos = await asset_infos(client, app.params, wallet.book, assets)
         rate = await fee_rate(client, TARGET_BLOCKS)
-        return Gathered(info, held, infos, rate)
+        return Gathered(info, held, infos, rate, promised_coins(wallet.book, info))
 
     return app.ask_node(work)
+
+
+def promised_coins(book: Book, info: ChainInfo) -> frozenset[OutPoint]:
+    """What the requests spend that are not over."""
+    open_ones = (
+        entry for entry in book.sent if entry.request and entry.tx().body.expiry > info.blocks
+    )
+    return frozenset(spent.outpoint for entry in open_ones for spent in entry.inputs)
 
 
 def fee_of(options: SpendOptions, estimate: int | None) -> Fee:
@@ -262,14 +273,22 @@ def sign_own(wallet: Wallet, draft: Draft, gathered: Gathered) -> Tx:
 
 def record(app: App, wallet: Wallet, draft: Draft, tx: Tx, replaces: Sent | None) -> None:
     """Save the transaction before it is sent: a crash afterwards loses nothing."""
-    inputs = tuple(SpentCoin(entry.outpoint, entry.coin, entry.lock) for entry in draft.inputs)
-    wallet.book.add_sent(
-        Sent(
-            tx.txid, tx.raw, inputs, draft.change, draft.fee, draft.cost, app.env.now(),
-            replaces.txid if replaces else None,
-        )
-    )  # fmt: skip
+    entry = entry_of(app, draft, tx, replaces)
+    if entry.request:  # else the request would know nothing of what stands in for its payment
+        wallet.journal(app).add_attempt(entry)
+    wallet.book.add_sent(entry)
     wallet.save()
+
+
+def entry_of(
+    app: App, draft: Draft, tx: Tx, replaces: Sent | None = None, request: str = ""
+) -> Sent:
+    """What the wallet remembers of a transaction."""
+    inputs = tuple(SpentCoin(entry.outpoint, entry.coin, entry.lock) for entry in draft.inputs)
+    return Sent(
+        tx.txid, tx.raw, inputs, draft.change, draft.fee, draft.cost, app.env.now(),
+        replaces.txid if replaces else None, replaces.request if replaces else request,
+    )  # fmt: skip
 
 
 def check_with_node(app: App, tx: Tx, guard: tuple[str, ...]) -> None:

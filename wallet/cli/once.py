@@ -1,0 +1,173 @@
+"""One payment under one id: the straight line that can be cut anywhere and is never walked twice.
+
+    look for the record → none: build, ask the node, confirm, sign, record, note in the wallet, send
+                        → there: see where it stands, send the very same again
+
+The record is on the disk before anything signed leaves this process.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from consensus.hashes import to_text
+from consensus.tx import make_tx
+from wallet.answers import Acceptance, ChainInfo, ask, native_info
+from wallet.book import Sent
+from wallet.build import Draft, Request
+from wallet.cli.app import App, Wallet, Work
+from wallet.cli.spend import (
+    Gathered,
+    SpendOptions,
+    change_place,
+    draft_of,
+    entry_of,
+    expiry_of,
+    fee_guard,
+    fee_of,
+    gather,
+    show,
+    sign_own,
+)
+from wallet.client import Client
+from wallet.errors import NodeError, NotSettled, WalletError
+from wallet.journal import Journal, Record
+from wallet.keys import CHANGE
+from wallet.refusals import explain_refusal
+from wallet.scan import Say
+from wallet.sign import Spendable, rehearse
+from wallet.standing import Standing, State, send_again, standing
+
+EXPIRY_DEFAULT = "+480"
+"""Blocks in which a payment may be mined: four hours on main."""
+_ONLY_UNSIGNED = "bad-signature"
+
+
+def pay_once(
+    app: App, wallet: Wallet, journal: Journal, record: Record, options: SpendOptions,
+    *, anew: bool = False,
+) -> tuple[Record, Standing | None]:  # fmt: skip
+    """Pay `record`, or see where it stands; None after a dry run of one that is new.
+
+    `anew` signs one anew that is void. Raises: WalletError, NotSettled.
+    """
+    if record.attempts:
+        _recall(wallet, record)
+        now = _resume(app, record, options.dry_run)
+        if now.state is not State.VOID or not anew:
+            return record, now
+    return _pay(app, wallet, journal, record, options)
+
+
+def _recall(wallet: Wallet, record: Record) -> None:
+    """Put into the wallet what the record knows: it was ended in between, or is an older copy."""
+    known = wallet.book.sent_by_id()
+    lost = [entry for entry in record.attempts if entry.txid not in known]
+    if not lost:
+        return
+    for entry in lost:
+        wallet.book.add_sent(entry)
+        _advance(wallet, entry)
+    wallet.save()
+
+
+def _advance(wallet: Wallet, entry: Sent) -> None:
+    """The address of its change is in use."""
+    if any(
+        entry.tx().body.outputs[at].lock == change_place(wallet).lock_hash for at in entry.change
+    ):
+        wallet.book.advance(CHANGE, wallet.book.next_index[CHANGE] + 1)
+
+
+def _resume(app: App, record: Record, is_dry: bool) -> Standing:
+    async def work(client: Client, info: ChainInfo, say: Say) -> Standing:
+        now = await standing(client, record.attempts)
+        if now.state is not State.UNSENT or is_dry:
+            return now
+        say("sending the same transaction again")
+        return await send_again(client, record.attempts, now)
+
+    return _asked(app, record, work)
+
+
+def _asked(app: App, record: Record, work: Work[Standing]) -> Standing:
+    """What the node says of a payment that is recorded. Raises: NotSettled if it says nothing."""
+    try:
+        now = app.ask_node(work)
+    except NodeError as error:
+        txid = to_text(record.attempts[-1].txid)
+        raise NotSettled(
+            f"request {record.id} is recorded as {txid}, but {error}; ask again with the same id"
+        ) from None
+    reason = now.reason and explain_refusal(now.reason, native_info(app.params).ticker)
+    return msgspec.structs.replace(now, reason=reason)
+
+
+def _pay(
+    app: App, wallet: Wallet, journal: Journal, record: Record, options: SpendOptions
+) -> tuple[Record, Standing | None]:
+    """Make the transaction of a request that has none that could be mined."""
+    gathered = gather(app, wallet, {output.asset for output in record.payments})
+    expiry = expiry_of(with_default_expiry(options), gathered.info)
+    request = Request(record.payments, old_coin(record, gathered), (), expiry)
+    fee = fee_of(options, gathered.rate)
+    draft = draft_of(app, request, gathered, change_place(wallet).lock_hash, fee)
+    check_unsigned(app, draft, fee_guard(options.max_fee_rate))
+    if options.dry_run:
+        if not app.settings.json:
+            show(app, wallet, draft, gathered.infos, "Would send")
+        return record, None
+    if not app.settings.json:
+        show(app, wallet, draft, gathered.infos, "To send")
+    app.confirm("Send it?", options.yes)
+    entry = entry_of(app, draft, sign_own(wallet, draft, gathered), request=record.id)
+    record = record.with_attempt(entry)
+    # From here on the same id means this transaction: it is on the disk before any node sees it.
+    journal.save(record)
+    if draft.change:
+        wallet.book.advance(CHANGE, wallet.book.next_index[CHANGE] + 1)
+    wallet.book.add_sent(entry)
+    wallet.save()
+
+    async def work(client: Client, info: ChainInfo, say: Say) -> Standing:
+        say("sending the transaction")
+        return await send_again(client, record.attempts, Standing(State.UNSENT, entry.txid, expiry))
+
+    return record, _asked(app, record, work)
+
+
+def with_default_expiry(options: SpendOptions) -> SpendOptions:
+    """A payment under an id always expires: else its end could never be known."""
+    if options.expiry is not None:
+        return options
+    return msgspec.structs.replace(options, expiry=EXPIRY_DEFAULT)
+
+
+def old_coin(record: Record, gathered: Gathered) -> tuple[Spendable, ...]:
+    """A coin that the void transaction would have spent, if it is still there.
+
+    The new one spends it too, so that no reorganisation, however deep, and no node that lies about
+    its height can ever have both mined.
+    """
+    spent = {coin.outpoint for entry in record.attempts for coin in entry.inputs}
+    return tuple(entry for entry in gathered.coins() if entry.outpoint in spent)[:1]
+
+
+def check_unsigned(app: App, draft: Draft, guard: tuple[str, ...]) -> None:
+    """Ask the node whether it would take the transaction, before it is signed and recorded.
+
+    It is shown with blank signatures: a node that keeps what it was only asked about has nothing that
+    could be mined. Raises: WalletError.
+    """
+    blank = make_tx(draft.body, [rehearse(entry.lock, entry.coin) for entry in draft.inputs])
+
+    async def work(client: Client, info: ChainInfo, say: Say) -> list[Acceptance]:
+        say("asking the node to check the transaction")
+        return await ask(client, list[Acceptance], "testmempoolaccept", [blank.raw.hex()], *guard)
+
+    answers = app.ask_node(work)
+    if len(answers) == 1 and (answers[0].allowed or answers[0].reject_reason == _ONLY_UNSIGNED):
+        return
+    reason = answers[0].reason if answers else "no reason given"
+    told = explain_refusal(reason, native_info(app.params).ticker)
+    raise WalletError(f"the node would refuse the transaction: {told}")
