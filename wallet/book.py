@@ -11,7 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from consensus.codec import encode
-from consensus.hashes import LockHash, Txid
+from consensus.hashes import AssetId, LockHash, Txid
 from consensus.params import TX_BYTES_MAX
 from consensus.tx import Coin, Lock, OutPoint, Tx, decode_tx
 from wallet.errors import WalletError
@@ -21,6 +21,8 @@ NAME_MAX = 64
 LABEL_MAX = 200
 SENT_MAX = 10_000
 """Transactions that are remembered; the oldest go first, when they have long been mined."""
+
+INVOICES_MAX = 10_000
 
 
 class SharedLock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,6 +75,26 @@ class Sent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return decode_tx(self.raw, TX_BYTES_MAX)
 
 
+class Invoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What somebody was asked to pay, at an address of its own."""
+
+    number: int
+    index: int
+    """Of the receiving address."""
+    lock: LockHash
+    asset: AssetId
+    ticker: str
+    decimals: int
+    """As it was when the invoice was made, so that it can be shown without a node."""
+    amount: int
+    """Base units."""
+    memo: str
+    label: str
+    created: int
+    """Seconds since 1970."""
+    expires: int | None
+
+
 class Book(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """The state of one wallet. Changed in place, then saved whole."""
 
@@ -96,6 +118,7 @@ class Book(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     watched: list[WatchedAddress] = []
     accounts: list[WatchedAccount] = []
     sent: list[Sent] = []
+    invoices: list[Invoice] = []
 
     def __repr__(self) -> str:  # keeps the words out of whatever prints this
         return f"Book({self.network!r})"
@@ -118,6 +141,18 @@ class Book(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     def forget_sent(self, txid: Txid) -> None:
         """Drop a transaction that no node took."""
         self.sent = [entry for entry in self.sent if entry.txid != txid]
+
+    def add_invoice(self, entry: Invoice) -> None:
+        """Note an invoice; of very many the oldest go."""
+        self.invoices.append(entry)
+        del self.invoices[:-INVOICES_MAX]
+
+    def invoice_by_number(self, text: str) -> Invoice:
+        """Raises: WalletError."""
+        for entry in self.invoices:
+            if str(entry.number) == text:
+                return entry
+        raise WalletError(f"there is no invoice {text[:20]!r}; see `tael invoices`")
 
     def shared_by_name(self, name: str) -> SharedLock:
         """Raises: WalletError."""

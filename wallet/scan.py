@@ -284,6 +284,36 @@ async def events(node: Node, keyring: Keyring, places: Iterable[Place], say: Say
     return sorted(found.values(), key=lambda event: event.order, reverse=True)
 
 
+class Incoming(msgspec.Struct, frozen=True):
+    """What one transaction paid to one address, of one asset."""
+
+    txid: Txid
+    address: str
+    asset: AssetId
+    amount: int
+    """Base units, above 0."""
+    height: int | None
+    """None: in the mempool."""
+
+
+async def incoming(node: Node, addresses: Sequence[str], say: Say) -> list[Incoming]:
+    """Every payment to `addresses`, those in the mempool first, the others as they were mined."""
+    # The mempool first: what is mined between the two questions is in both answers, not in neither.
+    waiting: defaultdict[tuple[Txid, str, AssetId], int] = defaultdict(int)
+    for entry in await _mempool(node, addresses):
+        if entry.satoshis > 0:
+            key = (Txid(bytes_of(entry.txid)), entry.address, asset_of(entry.asset))
+            waiting[key] += entry.satoshis
+    mined = [
+        Incoming(Txid(bytes_of(e.txid)), e.address, asset_of(e.asset), e.satoshis, e.height)
+        for e in await _deltas(node, addresses, say)
+        if e.satoshis > 0
+    ]
+    known = {(entry.txid, entry.address, entry.asset) for entry in mined}
+    fresh = [Incoming(*key, amount, None) for key, amount in waiting.items() if key not in known]
+    return [*fresh, *mined]
+
+
 def spendables(held: Iterable[Held], kind: Kind, name: str = "") -> list[Spendable]:
     """The coins of one kind (and of one shared lock) that can be spent now."""
     return [

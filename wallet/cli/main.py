@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from wallet.cli import issue, keys, message, pay, receive, send, view
+from wallet.cli import invoice, issue, keys, message, pay, receive, send, view, watch
 from wallet.cli.multisig import multisig
 from wallet.cli.options import MainGroup
 
@@ -16,10 +16,12 @@ COMMANDS: tuple[click.Command, ...] = (
     view.balance,
     send.send,
     pay.pay,
+    invoice.invoice,
+    invoice.invoices,
     view.history,
     receive.addresses,
     receive.label,
-    receive.watch,
+    watch.watch,
     view.utxos,
     send.bump,
     view.assets,

@@ -8,15 +8,13 @@ from typing import Any
 import click
 import segno
 
-from consensus.codec import decode_canonical, decoder_of
-from consensus.errors import Violation
+from consensus.codec import decoder_of
 from consensus.locks import lock_hash
 from consensus.tx import Lock
-from wallet.book import SharedLock, WatchedAccount, WatchedAddress, check_label
+from wallet.book import Book, check_label
 from wallet.cli.app import App, Wallet
 from wallet.cli.options import Command
-from wallet.errors import WalletError
-from wallet.keys import CHANGE, RECEIVE, Account, coin_type
+from wallet.keys import CHANGE, RECEIVE
 from wallet.tracked import GAP_LIMIT
 
 _LOCK = decoder_of(Lock)
@@ -39,12 +37,7 @@ def address(app: App, new: bool, label: str | None, qr: bool) -> None:
             index -= 1
         place = wallet.keyring.own(RECEIVE, index)
         text = wallet.keyring.address(place.lock_hash)
-        if index - book.used_index >= GAP_LIMIT:
-            click.echo(
-                f"warning: {GAP_LIMIT} addresses before this one are unused; after a restore, use "
-                f"`tael restore --gap {index - book.used_index + GAP_LIMIT}`",
-                err=True,
-            )
+        warn_of_gap(book, index)
         if label is not None:
             book.labels[text] = check_label(label)
         if index >= book.next_index[RECEIVE] or label is not None:
@@ -61,6 +54,16 @@ def address(app: App, new: bool, label: str | None, qr: bool) -> None:
             app.out.line(text)
 
         app.out.result(data, show)
+
+
+def warn_of_gap(book: Book, index: int) -> None:
+    """Tell if a restore would not find the address `index` by itself."""
+    if index - book.used_index >= GAP_LIMIT:
+        click.echo(
+            f"warning: {GAP_LIMIT} addresses before this one are unused; after a restore, use "
+            f"`tael restore --gap {index - book.used_index + GAP_LIMIT}`",
+            err=True,
+        )
 
 
 @click.command("label", cls=Command)
@@ -123,45 +126,3 @@ def _address_rows(wallet: Wallet, change: bool) -> list[dict[str, Any]]:
         for index in range(account.next_index[0] + 1):
             add(keyring.watched(position, RECEIVE, index).lock_hash, "watched", index, account.name)
     return rows
-
-
-@click.command("watch", cls=Command)
-@click.argument("what")
-@click.option("--name", required=True, help="What to call it.")
-@click.pass_obj
-def watch(app: App, what: str, name: str) -> None:
-    """Watch WHAT: an address, an extended public key (xpub…), or a lock in hex.
-
-    A lock that holds a key of this wallet can also be spent, with `tael multisig propose`.
-    """
-    with app.open_wallet() as wallet:
-        book = wallet.book
-        book.check_name(name)
-        if what[1:4] == "pub":
-            account = Account.from_xpub(what, coin_type(app.params))
-            book.accounts.append(WatchedAccount(name, account.xpub))
-            shown = account.xpub
-        elif (lock := _lock_of(what)) is not None:
-            book.shared.append(SharedLock(name, lock))
-            shown = wallet.keyring.address(lock_hash(lock))
-        else:
-            book.watched.append(WatchedAddress(name, app.decode_address(what)))
-            shown = what
-        wallet.save()
-        app.out.result(
-            {"name": name, "watched": shown}, lambda: app.out.line(f"Watching {shown} as {name}")
-        )
-
-
-def _lock_of(text: str) -> Lock | None:
-    """The lock that `text` is the hex encoding of; None if it is not hex. Raises: WalletError."""
-    try:
-        data = bytes.fromhex(text)
-    except ValueError:
-        return None
-    try:
-        lock: Lock = decode_canonical(_LOCK, data)
-        lock_hash(lock)
-    except Violation as violation:
-        raise WalletError(f"not the encoding of a lock: {violation}") from None
-    return lock
