@@ -16,6 +16,7 @@ from node.rpc import (
     methods_mempool,
     methods_mining,
     methods_network,
+    methods_proof,
     methods_tx,
 )
 from node.rpc.errors import Code
@@ -51,6 +52,8 @@ METHODS = table(
         Method("decoderawtransaction", methods_tx.decoderawtransaction, READ, "transactions", GARBLED),
         Method("testmempoolaccept", methods_tx.try_mempool, READ, "transactions", IMPOSSIBLE),
         Method("sendrawtransaction", methods_tx.sendrawtransaction, ADMIN, "transactions", GARBLED + REFUSED),
+        Method("gettxoutproof", methods_proof.gettxoutproof, READ, "transactions", UNKNOWN + NOT_HERE),
+        Method("verifytxoutproof", methods_proof.verifytxoutproof, READ, "transactions", GARBLED),
         Method("getmempoolinfo", methods_mempool.getmempoolinfo, READ, "mempool"),
         Method("getrawmempool", methods_mempool.getrawmempool, READ, "mempool", IMPOSSIBLE),
         Method("getmempoolentry", methods_mempool.getmempoolentry, READ, "mempool", UNKNOWN),

@@ -8,6 +8,7 @@ import pytest
 
 from consensus.errors import Invalid
 from consensus.hashes import AssetId, to_text
+from consensus.inclusion import check_inclusion, decode_inclusion, encode_inclusion, prove_inclusion
 from consensus.params import COIN
 from consensus.tx import BURN_LOCK, NATIVE, TxOut, outpoint
 from node.rpc.errors import Code
@@ -388,5 +389,42 @@ def test_the_mempool_shows_what_waits_and_how_it_hangs_together(tmp_path: Path) 
         assert sequence["txids"] == [first, second]
         estimate = await bench.call("estimatesmartfee", "6", "CONSERVATIVE")
         assert estimate == {"feerate": "0.00001000", "blocks": 6}
+
+    with_node(tmp_path, scenario, chain=funded())
+
+
+def test_proof_of_a_transaction_holds_and_one_of_a_block_that_is_gone_does_not(
+    tmp_path: Path,
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        payment = bench.chain.pay(ALICE, BOB, COIN)
+        block = await bench.mine(payment)
+        name = to_text(payment.txid)
+        proof = await bench.call("gettxoutproof", [name])
+        assert await bench.call("gettxoutproof", [name], to_text(block.header.hash)) == proof
+        assert await bench.call("verifytxoutproof", proof) == [name]
+        included = check_inclusion(decode_inclusion(bytes.fromhex(proof)))
+        assert (included.txid, included.height) == (payment.txid, bench.chain.tip.height)
+        for params, code in (
+            (([],), Code.PARAMETER),
+            (([name, name],), Code.PARAMETER),
+            ((["00" * 32],), Code.ADDRESS_OR_KEY),
+            ((["00" * 32], to_text(block.header.hash)), Code.ADDRESS_OR_KEY),
+            (([name], "00" * 32), Code.ADDRESS_OR_KEY),
+        ):
+            with pytest.raises(Failed) as caught:
+                await bench.call("gettxoutproof", *params)
+            assert caught.value.code == code
+        stranger = ToyChain()
+        other = stranger.mine()
+        foreign = encode_inclusion(prove_inclusion(other.header, other.txs, 0)).hex()
+        for text, code in (
+            (foreign, Code.ADDRESS_OR_KEY),
+            ("00", Code.DESERIALIZATION),
+            (proof.replace(block.header.root.hex(), "00" * 32), Code.REJECTED),
+        ):
+            with pytest.raises(Failed) as caught:
+                await bench.call("verifytxoutproof", text)
+            assert caught.value.code == code
 
     with_node(tmp_path, scenario, chain=funded())
