@@ -149,6 +149,8 @@ class AssetInfo(msgspec.Struct, frozen=True):
     height: int | None = None
     authority_supply: int | None = None
     """Coins left that allow more to be issued; None where there never is one, or it is not told."""
+    origin: OutPoint | None = None
+    """Of which, with the definition, the id is made."""
 
 
 class _AssetAnswer(msgspec.Struct, frozen=True):
@@ -261,11 +263,12 @@ async def fetch_asset(node: Node, asset: AssetId) -> AssetInfo:
         answer.ticker.encode(), answer.name.encode(), answer.decimals,
         _terms(answer.terms), answer.reissuable,
     )  # fmt: skip
-    if asset_id(_origin(answer.outpoint), definition) != asset:
+    origin = _origin(answer.outpoint)
+    if asset_id(origin, definition) != asset:
         raise NodeError(f"the node lies about the definition of asset {to_text(asset)}")
     return AssetInfo(
         asset, answer.ticker, answer.decimals, definition, NATIVE, answer.supply, answer.height,
-        answer.authority_supply,
+        answer.authority_supply, origin,
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from wallet.cli import invoice, issue, keys, message, pay, receive, send, view, watch
+from wallet.cli import invoice, issue, keys, message, pay, receipt, receive, send, view, watch
 from wallet.cli.multisig import multisig
 from wallet.cli.options import MainGroup
 
@@ -18,6 +18,7 @@ COMMANDS: tuple[click.Command, ...] = (
     pay.pay,
     invoice.invoice,
     invoice.invoices,
+    receipt.receipt,
     view.history,
     receive.addresses,
     receive.label,
