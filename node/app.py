@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ from node.events import EventBus, TipChanged
 from node.identity import load_tls
 from node.keeper import TemplateKeeper
 from node.ledger import Ledger
+from node.life import Life, cancel, later
 from node.machine import Machine, RpcServer
 from node.mempool_restart import load_waiting
 from node.miner import Extranonces, Miner
@@ -77,9 +78,7 @@ class Node:
         self.machine = machine
         self.started_at = machine.clock.time()
         self.bus = EventBus()
-        self._closers: list[Callable[[], Awaitable[None]]] = []
-        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._life = Life()
         self._rpc: _Rpc | None = None
         self.events: Events | None = None
         self._reload: Reload | None = None
@@ -92,25 +91,22 @@ class Node:
 
         Raises: StorageError, OSError; ConfigError (a port is taken, a user is none).
         """
-        starting = asyncio.create_task(self._start())
-        try:
-            await asyncio.wait([starting, self._ended], return_when=asyncio.FIRST_COMPLETED)
-            if starting.done():
-                await starting
-            await self._ended
-        finally:
-            self._on_state(State.STOPPING)
-            self._reload = None
-            # A long start, such as a reindex, does not hold up whoever wants to stop.
-            await self._cancel(starting)
-            broken = await self._close()
-        if broken is not None:
-            raise broken
+        await self._life.run(self._start, self._before_closing)
+
+    async def _before_closing(self) -> None:
+        self._on_state(State.STOPPING)
+        self._reload = None
+        if self._rpc is not None:
+            # Whoever asks from now on must not reach a part that is being closed.
+            self._rpc.dispatcher.node = None
+            self._rpc.dispatcher.state = "stopping"
+            if self.events is not None:
+                self.events.end_waits()
+            await self._rpc.server.close()
 
     def stop(self) -> None:
         """Have `run` return soon."""
-        if not self._ended.done():
-            self._ended.set_result(None)
+        self._life.end()
 
     def reload(self, settings: Settings) -> None:
         """Follow another configuration as far as that needs no new start, and say how far that is.
@@ -133,48 +129,6 @@ class Node:
         tip, best = self.ledger.tip, self.ledger.tree.best_header
         return f"block {tip.height} of {best.height}, {len(self.network.peers())} peers"
 
-    def _fail(self, error: BaseException) -> None:
-        if not self._ended.done():
-            self._ended.set_exception(error)
-
-    def _spawn(self, work: Awaitable[None]) -> asyncio.Task[None]:
-        """Run `work` beside everything else; the node ends if it breaks."""
-
-        async def watched() -> None:
-            try:
-                await work
-            except Exception as error:
-                self._fail(error)
-
-        task = asyncio.create_task(watched())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def _close(self) -> StorageError | OSError | None:
-        """Close everything; return what went wrong first."""
-        broken: StorageError | OSError | None = None
-        if self._rpc is not None:
-            # Whoever asks from now on must not reach a part that is being closed.
-            self._rpc.dispatcher.node = None
-            self._rpc.dispatcher.state = "stopping"
-            if self.events is not None:
-                self.events.end_waits()
-            await self._rpc.server.close()
-        while self._closers:
-            close = self._closers.pop()
-            try:
-                await close()
-            except (StorageError, OSError) as error:
-                # What is closed next must be closed all the same.
-                log.error("while stopping: %s", error)
-                broken = broken or error
-        return broken
-
-    async def _cancel(self, task: asyncio.Task[None]) -> None:
-        task.cancel()
-        await asyncio.wait([task])
-
     # Parts
 
     async def _start(self) -> None:
@@ -183,13 +137,13 @@ class Node:
         self.machine.tune()
         log.info("tael %s, network %s", VERSION, params.name.decode())
         self.directory = DataDirectory(settings.datadir, self.machine.disk)
-        self._closers.append(self._close_directory)
+        self._life.at_end(self._close_directory)
         self.tls = load_tls(settings, self.directory, self.machine.clock.now())
         rpc = await self._start_rpc()
         self.store = await self._open_store()
-        self._closers.append(self._close_store)
+        self._life.at_end(self._close_store)
         self.verifier = self.machine.make_verifier(settings.config.verify_processes)
-        self._closers.append(self.verifier.close)
+        self._life.at_end(self.verifier.close)
         policy = Policy(
             min_fee_rate=settings.config.min_fee_rate,
             size_bytes_max=settings.config.mempool_mb * 1_000_000,
@@ -206,14 +160,14 @@ class Node:
         await self._load_mempool()
         if self.events is not None:
             self.events.follower.mempool_loaded()
-        self._closers.append(self._save_mempool)
+        self._life.at_end(self._save_mempool)
         templates, extranonces = self._start_mining()
         node = self._answer_calls(templates, extranonces)
         await self._open_doors(node)
         self._reload = Reload(
             self.ledger.mempool, node.network, node.watch, rpc.users[-1], self._set_users
         )  # fmt: skip
-        self._closers.append(_later(self._reload.end))
+        self._life.at_end(later(self._reload.end))
         self._on_state(State.READY)
 
     async def _open_store(self) -> Store:
@@ -248,7 +202,7 @@ class Node:
                 f"cannot write {cookie}: {error.strerror}",
                 "make room on the disk, or mend its rights",
             ) from None
-        self._closers.append(self._remove_cookie)
+        self._life.at_end(self._remove_cookie)
         dispatcher: Dispatcher[ports.Node] = Dispatcher(METHODS, settings.params)
         server = self.machine.make_rpc_server(dispatcher, users, settings.config.rpc_host)
         await listen_as("rpc", settings.rpc, server.start(*settings.rpc))
@@ -284,12 +238,12 @@ class Node:
         machine = self.machine
         self.network = Hub(
             ledger, machine.make_transport(config, self.tls), config, machine.clock, machine.rng,
-            SmallFile(self.directory, PEERS_FILE), self._fail,
+            SmallFile(self.directory, PEERS_FILE), self._life.fail,
         )  # fmt: skip
         await listen_as("p2p", settings.p2p, self.network.start())
-        self._closers.append(self.network.close)
+        self._life.at_end(self.network.close)
         end = listen_to_ledger(self.bus, self.network)
-        self._closers.append(_later(end))
+        self._life.at_end(later(end))
         if self.network.local_address is not None:
             log.info("peers at %s", self.network.local_address)
         is_alone = not settings.connect and not self.network.known_addresses
@@ -322,8 +276,7 @@ class Node:
 
         keeper = TemplateKeeper(ledger.mempool, show_entry, prepare)
         keeper.listen(self.bus)
-        keeping = self._spawn(keeper.run())
-        self._closers.append(lambda: self._cancel(keeping))
+        self._life.keep(keeper.run())
 
         if settings.mine_to is not None:
             miner = Miner(
@@ -337,8 +290,7 @@ class Node:
                 settings.config.mine_processes,
                 settings.config.mine_interval,
             )
-            task = self._spawn(miner.run())
-            self._closers.append(lambda: self._cancel(task))
+            self._life.keep(miner.run())
             log.info("mining to %s", settings.config.mine_to)
         return templates, extranonces
 
@@ -346,7 +298,7 @@ class Node:
         """Have the JSON-RPC answer from the parts, which are all there now."""
         settings, ledger = self.settings, self.ledger
         backups = Backups(ledger.chain, self.machine.disk, self.machine.open_database)
-        self._closers.append(backups.close)
+        self._life.at_end(backups.close)
         assert self._rpc is not None
         node = self._rpc.dispatcher.node = ports.Node(
             ledger=ledger,
@@ -375,9 +327,8 @@ class Node:
         watch = Watch(readiness, demands_of(settings.config), METHODS, monotonic)
         if settings.web is not None:
             dispatcher.watch(watch.calls.note, monotonic)
-            pulsing = self._spawn(watch.pulse.run())
-            self._closers.append(lambda: self._cancel(pulsing))
-            self._closers.append(_later(watch.happened.listen(self.bus)))
+            self._life.keep(watch.pulse.run())
+            self._life.at_end(later(watch.happened.listen(self.bus)))
         return watch
 
     async def _open_doors(self, node: ports.Node) -> None:
@@ -389,7 +340,7 @@ class Node:
         )  # fmt: skip
         for door in self.machine.make_doors(house):
             # First, since one that cannot start may have come half of the way.
-            self._closers.append(door.close)
+            self._life.at_end(door.close)
             await listen_as(door.option, door.endpoint, door.start())
             log.info("%s at %s", door.option, door.endpoint)
 
@@ -410,14 +361,14 @@ class Node:
         chain = self.ledger.chain
         began = self.machine.clock.monotonic()
         await restore(chain)
-        following = self._spawn(chain.run())
-        flushing = self._spawn(self._flush_regularly())
-        self._closers.append(self._flush_last)
-        self._closers.append(lambda: self._cancel(flushing))
-        self._closers.append(lambda: self._cancel(following))
-        progress = self._spawn(self._tell_progress())
+        following = self._life.spawn(chain.run())
+        flushing = self._life.spawn(self._flush_regularly())
+        self._life.at_end(self._flush_last)
+        self._life.at_end(lambda: cancel(flushing))
+        self._life.at_end(lambda: cancel(following))
+        progress = self._life.spawn(self._tell_progress())
         await chain.settled()
-        await self._cancel(progress)
+        await cancel(progress)
         log.info(
             "at block %d, %s, after %.1f s",
             self.ledger.tip.height, self.ledger.tip.hash[::-1].hex(), self.machine.clock.monotonic() - began,
@@ -429,14 +380,14 @@ class Node:
         machine, directory = self.machine, self.directory
         directory.make(directory.events)
         writer = machine.make_writer()
-        self._closers.append(_later(writer.shutdown))
+        self._life.at_end(later(writer.shutdown))
         journal = Journal(machine.open_database(directory.events), writer)
-        self._closers.append(_later(journal.close))
+        self._life.at_end(later(journal.close))
         self.events = Events(
             journal, self.ledger, machine.clock.time, machine.secret, machine.make_poster(), machine.rng
         )  # fmt: skip
-        self._closers.append(self.events.close)
-        await self.events.start(self._spawn)
+        self._life.at_end(self.events.close)
+        await self.events.start(self._life.spawn)
         log.info("event log %s at event %d", self.events.log.name, self.events.log.last)
 
     async def _flush_regularly(self) -> None:
@@ -467,10 +418,3 @@ class Node:
 
     async def _save_mempool(self) -> None:
         self.directory.save(MEMPOOL_FILE, self.ledger.mempool.dump())
-
-
-def _later(call: Callable[[], None]) -> Callable[[], Awaitable[None]]:
-    async def closer() -> None:
-        call()
-
-    return closer
