@@ -23,7 +23,7 @@ GROWTH_BYTES_MAX = 256 << 20
 """For an answer of 32 MiB on its way through node and socket; the whole batch would be 130 MB."""
 
 
-CALLERS, REQUESTS = 24, 120
+CALLERS, REQUESTS = 12, 80
 GOOD = ("call", "batch", "error", "told", "chunks", "junk")
 BAD = ("page", "stranger")
 """Refused, and with that the connection ends."""
