@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 LINES_PER_SECOND = 20
 """What a miner may send for long: a hundred times what it is asked for. More has to wait."""
 LINES_BURST = 200
+LINES_WAITING_MAX = 4_000
+"""What may wait of a miner: shares of what is read from a socket at once. Shorter lines are no shares."""
 GREETING_S = 30.0
 """Time to subscribe and authorize."""
 IDLE_S = 1_800.0
@@ -70,6 +72,8 @@ class Connection(asyncio.Protocol):
         self._lines.extend(lines)
         if len(self._pending) > LINE_BYTES_MAX:
             self.end("a line without end")
+        elif len(self._lines) > LINES_WAITING_MAX:
+            self.end("too many lines at once")
         elif self._waiting is None:
             self._work()
 

@@ -45,8 +45,6 @@ class Job(msgspec.Struct, frozen=True):
     """The difficulty of its shares."""
     at: float
     """When it was given out, in seconds that never go back."""
-    seen: set[Solution]
-    """Shares that were handed in."""
 
     def notification(self, is_clean: bool) -> list[object]:
         """The parameters of mining.notify."""
@@ -81,7 +79,7 @@ class Job(msgspec.Struct, frozen=True):
 def make_job(number: str, template: Template, exponent: int, now: float) -> Job:
     """A job that searches for the block of `template`."""
     head = template.coinbase(bytes(EXTRANONCE_BYTES)).raw[:-EXTRANONCE_BYTES]
-    return Job(number, template, head, exponent, now, set())
+    return Job(number, template, head, exponent, now)
 
 
 def swap_words(block_hash: bytes) -> bytes:

@@ -10,7 +10,6 @@ import msgspec
 
 LINE_BYTES_MAX = 4 << 10
 """Of a request; a long one has 300."""
-ID_CHARS_MAX = 64
 
 
 class Refusal(enum.IntEnum):
@@ -53,12 +52,9 @@ encode = msgspec.json.Encoder().encode
 def decode_request(line: bytes) -> Request:
     """Raises: LineError."""
     try:
-        request = _decoder.decode(line)
+        return _decoder.decode(line)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise LineError(str(error)[:200]) from None
-    if isinstance(request.id, str) and len(request.id) > ID_CHARS_MAX:
-        raise LineError("the id is too long")
-    return request
 
 
 def answer(request_id: int | str | None, result: object) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from consensus.block import VERSION
-from consensus.hashes import LockHash
+from consensus.hashes import BlockHash, LockHash
 from node.stratum.difficulty import Pace, exponent_below
 from node.stratum.jobs import (
     EXTRANONCE1_BYTES,
@@ -39,8 +39,8 @@ from node.template import Mined, Template
 
 JOBS_MAX = 8
 """Jobs of a connection that shares are taken for."""
-SHARES_PER_JOB_MAX = 1_000
-"""Shares of one job that are remembered; then it is used up."""
+SEEN_MAX = 4_000
+"""Shares that are remembered, lest one is handed in twice: those of hours."""
 BETTER_AFTER_S = 15.0
 """Age of a job from which on it gives way to one that pays more."""
 JOB_AGE_MAX_S = 60.0
@@ -113,6 +113,7 @@ class Session:
         self._suggested: int | None = None
         self._told: int | None = None
         self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._seen: dict[BlockHash, None] = {}
         self._refused_in_a_row = 0
         self.shares = 0
         """Those that were accepted."""
@@ -238,18 +239,18 @@ class Session:
             raise Refused(Refusal.STALE, "job not found, or out of date")
         if not job.template.time_min <= solution.time <= office.time_max():
             raise Refused(Refusal.OTHER, "ntime out of range")
-        if solution in job.seen:
-            raise Refused(Refusal.DUPLICATE, "duplicate share")
-        if len(job.seen) >= SHARES_PER_JOB_MAX:
-            raise Refused(Refusal.STALE, "job is used up")
         header = job.header(self._extranonce1, solution)
+        if header.hash in self._seen:  # two jobs can have one header, so not by job
+            raise Refused(Refusal.DUPLICATE, "duplicate share")
         assert self._pace is not None
         # Some miners take a new difficulty for jobs that they have, as others do for the next only.
         exponent = min(job.exponent, self._pace.exponent)
         wins = is_block(header, job.template)
         if not is_share(header, exponent) and not (wins and office.retargets):
             raise Refused(Refusal.LOW_DIFFICULTY, "low difficulty share")
-        job.seen.add(solution)
+        self._seen[header.hash] = None
+        while len(self._seen) > SEEN_MAX:
+            del self._seen[next(iter(self._seen))]
         self.shares += 1
         self._pace.add_share()
         worker.add_share(2.0**exponent, office.time())
@@ -293,6 +294,7 @@ class Session:
                 worker.difficulty = 2.0**held
         if is_clean:
             self._jobs.clear()
+            self._seen.clear()
         job = make_job(self._office.next_number(), template, held, now)
         self._jobs[job.number] = job
         while len(self._jobs) > JOBS_MAX:
@@ -320,8 +322,7 @@ class Session:
         if self._pace is None or last is None:
             return
         low, high = self._office.exponents(last.template)
-        is_used_up = len(last.seen) >= SHARES_PER_JOB_MAX
-        if self._pace.adjust(self._office.now(), low, high) or is_used_up:
+        if self._pace.adjust(self._office.now(), low, high):
             self.renew(is_clean=False)
 
 

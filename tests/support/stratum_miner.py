@@ -10,6 +10,7 @@ import hashlib
 import json
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +68,11 @@ class Work:
         )
         return flip_words(turned)
 
+    @staticmethod
+    def digest(head: bytes, nonce: int) -> int:
+        """What is compared with targets."""
+        return int.from_bytes(sha256d(head + nonce.to_bytes(4, "little")), "little")
+
     @property
     def target(self) -> int:
         return min(2**256 - 1, int(DIFFICULTY_ONE / self.difficulty))
@@ -123,6 +129,12 @@ class StratumMiner:
             self.works.append(Work(self.difficulty, *message["params"]))
         return message
 
+    def read_to_the_end(self) -> None:
+        """Return when the other side has ended the connection."""
+        with suppress(Closed):
+            while True:
+                self.read()
+
     def ask(self, method: str, *params: Any) -> Any:
         """The result of a request. Raises: Refusal, Closed."""
         self._next_id += 1
@@ -145,17 +157,17 @@ class StratumMiner:
         return self.works[-1]
 
     def search(
-        self, work: Work, target: int | None = None, rolled: int = 0, time: str | None = None
+        self, work: Work, target: int | None = None, rolled: int = 0, above: int = -1
     ) -> list[str]:
-        """The parameters of mining.submit for a share that was not found before."""
+        """The parameters of mining.submit for a share that was not found before; its hash is more than
+        `above`, and no more than `target`."""
         self._extranonce2 += 1
         extranonce2 = f"{self._extranonce2:0{2 * self.extranonce2_size}x}"
-        head = work.head(self.extranonce1, extranonce2, time, rolled)
+        head = work.head(self.extranonce1, extranonce2, rolled=rolled)
         goal = work.target if target is None else target
         for nonce in range(1 << 24):
-            digest = sha256d(head + nonce.to_bytes(4, "little"))
-            if int.from_bytes(digest, "little") <= goal:
-                found = [self.user, work.job_id, extranonce2, time or work.time, f"{nonce:08x}"]
+            if above < work.digest(head, nonce) <= goal:
+                found = [self.user, work.job_id, extranonce2, work.time, f"{nonce:08x}"]
                 return [*found, f"{rolled:08x}"] if rolled else found
         raise AssertionError("nothing found")
 
