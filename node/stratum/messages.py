@@ -42,7 +42,7 @@ class Request(msgspec.Struct):
 
     id: int | str | None = None
     method: str | None = None
-    params: list[Any] = []
+    params: list[Any] | None = None
 
 
 _decoder = msgspec.json.Decoder(Request)

@@ -10,6 +10,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+import msgspec
+
 from consensus.address import AddressError, decode_address, encode_address
 from consensus.errors import Refused as RefusedByPolicy
 from consensus.errors import StorageError, Violation
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 
 TICK_S = 5.0
 """Time between two looks at every miner."""
+CHOICE_AGE_S = 5.0
+"""Jobs that are given out within this time hold the same transactions."""
 SESSIONS_PER_TURN = 20
 """Miners that get a job before others get a turn: about a millisecond."""
 SUBMISSIONS_MAX = 8
@@ -62,7 +66,10 @@ class StratumServer:
         self._easiest = exponent_within(target_of(node.ledger.params.pow_limit_bits))
         self._connections: dict[Connection, None] = {}
         """In the order in which they came."""
-        self._jobs = 0
+        # From the time on, so that no job of the last run has the name of one of this.
+        self._jobs = int(node.started)
+        self._base: tuple[Template, float] | None = None
+        """What was chosen for the next block, and when."""
         self._tip_changed = asyncio.Event()
         self._submissions: set[asyncio.Task[None]] = set()
         self._found_on: BlockHash | None = None
@@ -190,16 +197,24 @@ class StratumServer:
         ledger = self._ledger
         if ledger.is_syncing:
             return None
-        try:
-            template = self._node.templates.build(ledger.tip, payout)
-        except RefusedByPolicy as refused:
-            if str(refused.rule) != self._obstacle:
-                log.warning("stratum: %s", refused)
-            self._obstacle = str(refused.rule)
-            return None
-        self._obstacle = None
+        base, built_at = self._base or (None, 0.0)
+        # Chosen anew now and then only: with a mempool that changes, each time takes milliseconds.
+        if base is None or base.parent is not ledger.tip or self.now() - built_at >= CHOICE_AGE_S:
+            try:
+                base = self._node.templates.build(ledger.tip, payout)
+            except RefusedByPolicy as refused:
+                if str(refused.rule) != self._obstacle:
+                    log.warning("stratum: %s", refused)
+                self._obstacle = str(refused.rule)
+                return None
+            self._obstacle = None
+            self._base = base, self.now()
+        now = int(self.time())
+        time = max(now, base.time_min)
         # Blocks that were found too fast have times ahead of the clock: others would not take one yet.
-        return template if template.time <= template.now + ledger.params.future_s else None
+        if time > now + ledger.params.future_s:
+            return None
+        return msgspec.structs.replace(base, payout=payout, time=time, now=now)
 
     def next_number(self) -> str:
         self._jobs += 1

@@ -147,7 +147,7 @@ class Session:
         try:
             if method is None:
                 raise Refused(Refusal.OTHER, "no such method")
-            self._send(answer(request.id, method(self, request.params)))
+            self._send(answer(request.id, method(self, request.params or [])))
         except Refused as refused:
             self._send(refuse(request.id, refused))
             self._refused_in_a_row += 1

@@ -300,6 +300,12 @@ def test_line_that_is_no_request_ends_the_connection(line: bytes) -> None:
         desk().session.take(line)
 
 
+def test_null_for_no_parameters_is_understood() -> None:
+    one = desk()
+    one.session.take(b'{"id": 1, "method": "mining.subscribe", "params": null}')
+    assert one.lines[0]["error"] is None
+
+
 def test_answers_of_a_miner_are_not_answered() -> None:
     one = desk()
     one.session.take(b'{"id": 1, "result": "cgminer/4.12", "error": null}')
