@@ -109,7 +109,7 @@ class Bench:
         self.stopped = False
         self.now = STARTED + 61.5
         self._dispatcher: Dispatcher[Node] = Dispatcher(METHODS, ledger.params)
-        self._dispatcher.node = Node(
+        self.node = self._dispatcher.node = Node(
             ledger=ledger,
             network=self.network,
             templates=TemplateBuilder(
