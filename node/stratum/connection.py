@@ -19,12 +19,41 @@ LINES_PER_SECOND = 20
 LINES_BURST = 200
 LINES_WAITING_MAX = 4_000
 """What may wait of a miner: shares of what is read from a socket at once. Shorter lines are no shares."""
+LINES_PER_TURN = 20
+"""Of all miners together, before others get a turn: about a millisecond."""
 GREETING_S = 30.0
 """Time to subscribe and authorize."""
 IDLE_S = 1_800.0
 """Time without a line after which a miner is gone: at the easiest difficulty, the slowest needs long."""
 UNSENT_BYTES_MAX = 64 << 10
 """What a miner may leave unread: jobs of minutes."""
+
+
+class Turns:
+    """Has connections take their lines one by one, each in its turn: a crowd that sends at once would
+    keep everybody else waiting for seconds."""
+
+    def __init__(self, schedule: Callable[[Callable[[], None]], object]) -> None:
+        """`schedule` has something called when others had their turn."""
+        self._schedule = schedule
+        self._ready: deque[Connection] = deque()
+        self._is_scheduled = False
+
+    def ask(self, connection: Connection) -> None:
+        """Let it take a line when it is its turn, and go on until it has none. Ask once until then."""
+        self._ready.append(connection)
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._schedule(self._run)
+
+    def _run(self) -> None:
+        for _ in range(min(LINES_PER_TURN, len(self._ready))):
+            connection = self._ready.popleft()
+            if connection.take_line():
+                self._ready.append(connection)
+        self._is_scheduled = bool(self._ready)
+        if self._ready:
+            self._schedule(self._run)
 
 
 class Connection(asyncio.Protocol):
@@ -34,12 +63,14 @@ class Connection(asyncio.Protocol):
         self,
         make_session: Callable[[Callable[[bytes], None]], Session],
         now: Callable[[], float],
+        turns: Turns,
         come: Callable[[Connection], None],
         go: Callable[[Connection], None],
     ) -> None:
         """`now`: seconds that never go back. `come` and `go` are told of its beginning and its end."""
         self.session = make_session(self._send)
         self._now = now
+        self._turns = turns
         self._come = come
         self._go = go
         self._transport: asyncio.Transport | None = None
@@ -47,6 +78,8 @@ class Connection(asyncio.Protocol):
         self._lines: deque[bytes] = deque()
         self._tokens = float(LINES_BURST)
         self._tokens_at = self.came_at = self._heard_at = now()
+        self._is_busy = False
+        """Whether its turn will come, or the time when it may have one."""
         self._waiting: asyncio.TimerHandle | None = None
         self._peer: object = None
 
@@ -67,6 +100,8 @@ class Connection(asyncio.Protocol):
         self._go(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._transport is None:
+            return
         self._heard_at = self._now()
         *lines, self._pending = (self._pending + data).split(b"\n")
         self._lines.extend(lines)
@@ -74,28 +109,37 @@ class Connection(asyncio.Protocol):
             self.end("a line without end")
         elif len(self._lines) > LINES_WAITING_MAX:
             self.end("too many lines at once")
-        elif self._waiting is None:
-            self._work()
+        elif self._lines and not self._is_busy:
+            self._is_busy = True
+            self._turns.ask(self)
+        if self._transport is not None and len(self._lines) > LINES_BURST:
+            self._transport.pause_reading()
 
     # What we do
 
-    def _work(self) -> None:
-        """Take the lines that are there, or as many as may be taken now."""
-        self._waiting = None
-        now = self._now()
-        self._tokens = min(LINES_BURST, self._tokens + (now - self._tokens_at) * LINES_PER_SECOND)
-        self._tokens_at = now
-        while self._lines and self._transport is not None:
-            if self._tokens < 1:
+    def take_line(self) -> bool:
+        """Take one of the lines that are there; say whether it can take another."""
+        if self._lines and self._transport is not None:
+            if not self._may_take():
                 # It is not at fault: a fast miner begins at a difficulty that is far too low.
                 self._transport.pause_reading()
                 loop = asyncio.get_running_loop()
-                self._waiting = loop.call_later(1 / LINES_PER_SECOND, self._work)
-                return
-            self._tokens -= 1
+                self._waiting = loop.call_later(1 / LINES_PER_SECOND, self._turns.ask, self)
+                return False
             self._take(self._lines.popleft())
-        if self._transport is not None:
+        self._is_busy = bool(self._lines) and self._transport is not None
+        if not self._is_busy and self._transport is not None:
             self._transport.resume_reading()
+        return self._is_busy
+
+    def _may_take(self) -> bool:
+        now = self._now()
+        self._tokens = min(LINES_BURST, self._tokens + (now - self._tokens_at) * LINES_PER_SECOND)
+        self._tokens_at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
 
     def _take(self, line: bytes) -> None:
         if len(line) > LINE_BYTES_MAX:

@@ -21,7 +21,7 @@ from consensus.pow import target_of
 from node.events import TipChanged
 from node.rpc import ports
 from node.rpc.listener import Listener
-from node.stratum.connection import Connection
+from node.stratum.connection import Connection, Turns
 from node.stratum.difficulty import EXPONENT_MAX, exponent_within
 from node.stratum.messages import Refusal, Refused
 from node.stratum.session import Session
@@ -67,6 +67,7 @@ class StratumServer:
         self._connections: dict[Connection, None] = {}
         """In the order in which they came."""
         # From the time on, so that no job of the last run has the name of one of this.
+        self._turns = Turns(lambda call: asyncio.get_running_loop().call_soon(call))
         self._jobs = int(node.started)
         self._base: tuple[Template, float] | None = None
         """What was chosen for the next block, and when."""
@@ -122,7 +123,7 @@ class StratumServer:
         def make_session(send: Callable[[bytes], None]) -> Session:
             return Session(self, self._node.extranonces.lease(), send)
 
-        return Connection(make_session, self.now, self._enter, self._leave)
+        return Connection(make_session, self.now, self._turns, self._enter, self._leave)
 
     def _enter(self, connection: Connection) -> None:
         self._connections[connection] = None

@@ -14,9 +14,11 @@ from node.stratum.connection import (
     GREETING_S,
     IDLE_S,
     LINES_BURST,
+    LINES_PER_TURN,
     LINES_WAITING_MAX,
     UNSENT_BYTES_MAX,
     Connection,
+    Turns,
 )
 from node.stratum.messages import LINE_BYTES_MAX
 from node.stratum.session import Session
@@ -66,7 +68,7 @@ class FakeTransport(asyncio.Transport):
 class Line:
     """A connection with both its ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, turns: Turns | None = None) -> None:
         self.office: FakeOffice = desk().office
         self.open: list[Connection] = []
         self.transport = FakeTransport()
@@ -75,7 +77,11 @@ class Line:
             return Session(self.office, EXTRANONCE1, send)
 
         self.connection = Connection(
-            make_session, self.office.now, self.open.append, self.open.remove
+            make_session,
+            self.office.now,
+            turns or Turns(lambda call: call()),
+            self.open.append,
+            self.open.remove,
         )
         self.connection.connection_made(self.transport)
 
@@ -159,6 +165,27 @@ def test_end_of_a_connection_is_told_once_and_its_worker_leaves(line: Line) -> N
     line.connection.end("a test")
     line.connection.connection_lost(None)
     assert (len(line.open), worker.connections) == (0, 0)
+
+
+def test_crowd_that_sends_at_once_leaves_time_to_others() -> None:
+    calls: list[Callable[[], None]] = []
+    turns = Turns(calls.append)
+    crowd = [Line(turns) for _ in range(LINES_PER_TURN)]
+    for line in crowd:
+        line.hear(SUBSCRIBE * 9)
+    assert not any(line.transport.answers for line in crowd)
+    for taken in range(1, 4):
+        (call,) = calls
+        calls.clear()
+        call()
+        assert {len(line.transport.answers) for line in crowd} == {taken}
+    crowd[0].connection.end("a test")
+    while calls:
+        calls.pop()()
+    assert [len(line.transport.answers) for line in crowd] == [3] + [9] * (LINES_PER_TURN - 1)
+    crowd[1].hear(SUBSCRIBE)
+    calls.pop()()
+    assert len(crowd[1].transport.answers) == 10
 
 
 def test_lines_beyond_what_a_miner_may_send_wait_unread(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,10 @@ def test_network_that_begins_late_gives_no_work_and_says_why_once(
     with_node(tmp_path, scenario, params)
 
 
+def _lock(person: Person | None) -> LockHash | None:
+    return None if person is None else person.lock
+
+
 @pytest.mark.parametrize(
     ("payout", "fallback", "name", "paid"),
     [
@@ -91,7 +95,7 @@ def test_worker_is_paid_as_the_operator_or_its_name_says(
     payout: Person | None, fallback: Person | None, name: str, paid: Person | None, tmp_path: Path
 ) -> None:
     async def scenario(bench: Bench) -> None:
-        server = Shop(bench, payout and payout.lock, fallback and fallback.lock).server
+        server = Shop(bench, _lock(payout), _lock(fallback)).server
         if paid is None:
             with pytest.raises(Refused) as refused:
                 server.payee(name)
