@@ -145,10 +145,17 @@ class Connection(asyncio.Protocol):
         if len(line) > LINE_BYTES_MAX:
             self.end("a line that is too long")
         elif line.strip():
-            try:
-                self.session.take(line)
-            except Hopeless as hopeless:
-                self.end(str(hopeless))
+            self.act(lambda session: session.take(line))
+
+    def act(self, step: Callable[[Session], None]) -> None:
+        """Have the session do something; what goes wrong ends this connection and no other."""
+        try:
+            step(self.session)
+        except Hopeless as hopeless:
+            self.end(str(hopeless))
+        except Exception:
+            log.exception("stratum: a mistake in this program")
+            self.end("a mistake in this program")
 
     def _send(self, line: bytes) -> None:
         if self._transport is None:

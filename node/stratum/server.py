@@ -153,7 +153,7 @@ class StratumServer:
     async def _for_each(self, act: Callable[[Session], None]) -> None:
         for number, connection in enumerate(tuple(self._connections), 1):
             if connection.session.is_at_work:
-                act(connection.session)
+                connection.act(act)
             if number % SESSIONS_PER_TURN == 0:
                 await asyncio.sleep(0)
 

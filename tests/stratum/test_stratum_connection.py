@@ -167,6 +167,23 @@ def test_end_of_a_connection_is_told_once_and_its_worker_leaves(line: Line) -> N
     assert (len(line.open), worker.connections) == (0, 0)
 
 
+def test_mistake_of_ours_ends_one_connection_and_leaves_the_others_alone(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = Turns(lambda call: call())
+    broken, other = Line(turns), Line(turns)
+
+    def fail() -> str:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(broken.office, "next_number", fail)
+    broken.hear(SUBSCRIBE + AUTHORIZE)
+    assert not broken.is_up
+    assert "a mistake in this program" in caplog.text
+    other.hear(SUBSCRIBE + AUTHORIZE)
+    assert len(other.transport.answers) == 2
+
+
 def test_crowd_that_sends_at_once_leaves_time_to_others() -> None:
     calls: list[Callable[[], None]] = []
     turns = Turns(calls.append)
