@@ -64,16 +64,15 @@ async def answer(line: bytes, client: Client, admit: Callable[[], float]) -> Ans
 async def _answer_one(
     request: object, client: Client, admit: Callable[[], float], bytes_max: int
 ) -> bytes:  # fmt: skip
-    call_id = request.get("id") if isinstance(request, dict) else None
-    if isinstance(call_id, bool) or not isinstance(call_id, str | int | Decimal | None):
-        call_id = None
+    call_id = _id_of(request)
     pause_s = admit()
     if pause_s > 0:
         await asyncio.sleep(pause_s)
     try:
         if bytes_max <= 0:
             raise RpcError(Code.TOO_LARGE, "the batch has too large an answer: ask for less")
-        result = json.encode(await _run(request, client))
+        async with client.service.turns:
+            result = json.encode(await _run(request, client))
         if len(result) > bytes_max:
             raise RpcError(Code.TOO_LARGE, "the answer is too large: ask for less")
     except RpcError as error:
@@ -92,6 +91,12 @@ async def _answer_one(
     return b"" if is_notification else text
 
 
+def _id_of(request: object) -> json.Json:
+    """The id to answer to, as far as it can be told."""
+    value = request.get("id") if isinstance(request, dict) else None
+    return value if isinstance(value, str | int | Decimal) and not isinstance(value, bool) else None
+
+
 async def _run(request: object, client: Client) -> Any:
     """Raises: RpcError, Violation, StorageError."""
     if not isinstance(request, dict):
@@ -99,6 +104,8 @@ async def _run(request: object, client: Client) -> Any:
     name, params = request.get("method"), request.get("params")
     if not isinstance(name, str) or not isinstance(params, list | dict | None):
         raise RpcError(Code.INVALID_REQUEST, "`method` is a string, `params` an array or an object")
+    if request.get("id") is not None and _id_of(request) is None:
+        raise RpcError(Code.INVALID_REQUEST, "`id` is a string, a number or null")
     method = METHODS.get(name)
     if method is None:
         raise RpcError(Code.METHOD_NOT_FOUND, f"unknown method {name[:80]!r}")

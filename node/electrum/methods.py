@@ -6,6 +6,7 @@ means something else here.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, NamedTuple
@@ -39,6 +40,8 @@ class Service(NamedTuple):
     watch: Watch
     header_proofs: HeaderProofs
     tx_proofs: TxProofs
+    turns: asyncio.Semaphore
+    """Held while a call is worked on."""
 
 
 class Client(Subscriber):

@@ -47,7 +47,10 @@ class ElectrumServer:
         """Know every lock, then listen. Raises: OSError (the port is taken), StorageError."""
         # First of all, since it hears from here on of what the index has not seen.
         watch = Watch(self._node.ledger, self._index, self._node.ledger.bus)
-        self._service = Service(self._node, watch, HeaderProofs(), TxProofs(self._node.ledger))
+        self._service = Service(
+            self._node, watch, HeaderProofs(), TxProofs(self._node.ledger),
+            asyncio.Semaphore(limits.CALLS_MAX),
+        )  # fmt: skip
         await self._index.start()
         self._telling = asyncio.create_task(self._tell(watch))
         port = await self._listener.start(*self.endpoint)

@@ -84,6 +84,7 @@ class Session(Client):
                     self.is_busy = False
                 if found.is_over:
                     break
+                await asyncio.sleep(0)  # who sends without waiting has the next line there already
         self._writer.close()
 
     async def _read(self) -> bytes | None:

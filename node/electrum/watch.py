@@ -94,8 +94,8 @@ class Watch:
         self._by_txid: dict[Txid, set[Watched]] = {}
         self._marked: dict[Watched, None] = {}
         self._of: dict[Subscriber, set[Watched]] = {}
-        self._for_headers: set[Subscriber] = set()
-        self._tip_told = ledger.tip
+        self._for_headers: dict[Subscriber, HeaderNode] = {}
+        """Who is told of new tips, and the last that each heard of."""
         self._is_busy = False
         """Whether news is being gathered or told."""
         self._in_doubt = False
@@ -183,12 +183,12 @@ class Watch:
                 del self._by_lock[watched.lock]
 
     def subscribe_headers(self, who: Subscriber) -> HeaderNode:
-        self._for_headers.add(who)
+        self._for_headers[who] = self._ledger.tip
         return self._ledger.tip
 
     def leave(self, who: Subscriber) -> None:
         """Forget a client."""
-        self._for_headers.discard(who)
+        self._for_headers.pop(who, None)
         for watched in tuple(self._of.get(who, ())):
             self._part(who, watched)
 
@@ -249,11 +249,8 @@ class Watch:
         for output in event.tx.body.outputs:
             self._note(output.lock)
         entry = self._ledger.mempool.get(event.tx.txid)
-        if entry is None or not self._by_lock:  # gone again: whom it touched will hear of that
-            return
-        self._mark_entry(entry)
-        for child in entry.children:  # its parent came back: it spends what waits, again
-            self._mark_entry(child)
+        if entry is not None and self._by_lock:  # else gone again, and that is an event too
+            self._mark_entry(entry)
 
     def _take_block(self, event: BlockConnected | BlockDisconnected) -> Iterator[None]:
         done, mempool = 0, self._ledger.mempool
@@ -321,12 +318,11 @@ class Watch:
 
     def _tell_tip(self) -> None:
         tip = self._ledger.tip
-        if tip is self._tip_told:
-            return
-        self._tip_told = tip
         line = notice("blockchain.headers.subscribe", show_header(tip))
-        for who in tuple(self._for_headers):
-            who.tell(line)
+        for who, told in tuple(self._for_headers.items()):
+            if told is not tip:
+                self._for_headers[who] = tip
+                who.tell(line)
 
     async def _tell_marked(self) -> int:
         """Renew what is marked; returns how many waiting transactions were gone through."""

@@ -19,6 +19,7 @@ from consensus.block import genesis
 from consensus.errors import Violation
 from consensus.params import REGTEST
 from consensus.tx import NATIVE, Tx, TxOut, outpoint
+from node import ledger as ledger_module
 from node.blockfiles import RecordFiles
 from node.db import Database
 from node.electrum import watch as watch_module
@@ -129,8 +130,9 @@ def with_desk(directory: Path, scenario: Callable[[Desk], Coroutine[Any, Any, No
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """News comes a hundredth as late."""
+    """News comes a hundredth as late, and what a reorganisation took off comes back one by one."""
     monkeypatch.setattr(watch_module, "COALESCE_S", MOMENT_S / 5)
+    monkeypatch.setattr(ledger_module, "RETURNING_PER_TURN", 1)
 
 
 async def subscribe_all(desk: Desk) -> None:
