@@ -33,6 +33,8 @@ STRATUM_PORT_AFTER = 4
 """The port for miners likewise."""
 ELECTRUM_PORT_AFTER = 3
 """That of the Electrum server."""
+ZMQ_PORT_AFTER = 5
+"""And that of ZeroMQ."""
 PORT_MAX = 65_535
 MEGABYTE = 1_000_000
 _ENDPOINT = re.compile(
@@ -71,6 +73,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     stratum_to: str = ""
     electrum: str = ""
     events: bool = False
+    zmq: str = ""
     mempool_mb: int = 300
     min_fee_rate: int = 1_000
     least_work: str = ""
@@ -125,6 +128,8 @@ class Settings(msgspec.Struct, frozen=True):
     """Who is paid for it; None: whom the miners name."""
     electrum: Endpoint | None = None
     """Where clients of the Electrum protocol are answered; None: nowhere."""
+    zmq: Endpoint | None = None
+    """Where news is published over ZeroMQ; None: nowhere."""
     least_work: int = 0
     """What a chain of peers must have before its headers are kept."""
 
@@ -287,6 +292,7 @@ def settle(config: Config) -> Settings:
         stratum_to=stratum_to,
         web=_optional("web", config.web, rpc_port + WEB_PORT_AFTER),
         electrum=_optional("electrum", config.electrum, rpc_port + ELECTRUM_PORT_AFTER),
+        zmq=_optional("zmq", config.zmq.removeprefix("tcp://"), rpc_port + ZMQ_PORT_AFTER),
         members=_path("members", config.members) if config.members else None,
         log_file=_path("log-file", config.log_file) if config.log_file else None,
         mine_to=mine_to,

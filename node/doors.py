@@ -18,6 +18,7 @@ from node.electrum.server import ElectrumServer
 from node.rpc import ports
 from node.rpc.auth import Authenticator, User
 from node.stratum.server import StratumServer
+from node.zmq_topics import ZmqPublisher
 from p2p.ports import Endpoint
 
 ELECTRUM_FOLDER = "electrum"
@@ -84,6 +85,8 @@ def make_doors(house: House) -> list[Door]:
                 lambda: house.open_database(ELECTRUM_FOLDER),
             )
         )  # fmt: skip
+    if settings.zmq is not None:
+        doors.append(ZmqPublisher(house.node, settings.zmq))
     return doors
 
 

@@ -58,6 +58,9 @@ class Mempool:
         self._floor = Floor(policy.incremental_fee_rate, policy.floor_half_life_s)
         self._waiting = RateHistogram()
         self._past = FeeEstimator()
+        self.sequence = 1
+        """Number of the next change that is told and no block's doing. Whoever hears of one finds its own by
+        one lower."""
 
     def set_policy(self, policy: Policy) -> None:
         """Judge by another policy from now on, and drop what it has no room for."""
@@ -248,7 +251,7 @@ class Mempool:
         self._trim(spare=entry)
         if not entry.is_in:
             raise Refused(Rule.MEMPOOL_FULL, self.floor_rate)
-        self._emit(TxAdded(entry.tx))
+        self._tell_added(entry.tx)
 
     def _add(self, entry: Entry) -> None:
         self._graph.add(entry)
@@ -261,7 +264,16 @@ class Mempool:
         for entry in self._graph.remove(root for root in roots if root.is_in):
             self._waiting.add(entry.fee, entry.cost, -1)
             if entry is not silent:
-                self._emit(TxRemoved(entry.tx.txid, entry.tx.wtxid, reason, by))
+                self._tell_removed(entry.tx, reason, by)
+
+    def _tell_added(self, tx: Tx) -> None:
+        self.sequence += 1
+        self._emit(TxAdded(tx))
+
+    def _tell_removed(self, tx: Tx, reason: Removal, by: Txid | None = None) -> None:
+        if reason is not Removal.CONFIRMED:
+            self.sequence += 1
+        self._emit(TxRemoved(tx.txid, tx.wtxid, reason, by))
 
     def _trim(self, spare: Entry | None = None) -> None:
         """Drop what is worth least until the rest fits; of `spare` nobody was told yet."""
@@ -301,7 +313,7 @@ class Mempool:
                 self._remove(entry.children, Removal.UNMINABLE)
             self._graph.confirm(entry)
             self._waiting.add(entry.fee, entry.cost, -1)
-            self._emit(TxRemoved(entry.tx.txid, entry.tx.wtxid, Removal.CONFIRMED))
+            self._tell_removed(entry.tx, Removal.CONFIRMED)
         self._graph.settle()
         self._past.block_connected(cost if txs else len(block.raw), alone)
         self._floor.block_connected(self._clock())
@@ -368,10 +380,10 @@ class Mempool:
                 if entry is not None:
                     mined = violation.rule is Rule.ALREADY_CONFIRMED
                     reason = Removal.CONFIRMED if mined else Removal.UNMINABLE
-                    self._emit(TxRemoved(tx.txid, tx.wtxid, reason))
+                    self._tell_removed(tx, reason)
                 continue
             if entry is None:
-                self._emit(TxAdded(tx))
+                self._tell_added(tx)
         self._trim()
         return bool(self._returning)
 

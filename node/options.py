@@ -104,6 +104,11 @@ _RUN: Sequence[Decorator] = (
         "--events/--no-events", default=None,
         help="Keep a log of events that clients can follow and miss nothing (docs/events.md). [no]",
     ),
+    click.option(
+        "--zmq", metavar="[tcp://]HOST[:PORT]",
+        help="Where to publish blocks and transactions over ZeroMQ. [off; port 9936, test 19936, "
+        "regtest 29936, others 39936]",
+    ),
     click.option("--mempool-mb", type=int, metavar="MB", help="Memory for waiting "
                  "transactions. [300]"),
     click.option(

@@ -82,6 +82,7 @@ METHODS = table(
         Method("getconnectioncount", methods_network.getconnectioncount, READ, "network"),
         Method("getnetworkinfo", methods_network.getnetworkinfo, READ, "network"),
         Method("getnettotals", methods_network.getnettotals, READ, "network"),
+        Method("getzmqnotifications", methods_network.getzmqnotifications, READ, "network"),
         Method("addnode", methods_network.addnode, ADMIN, "network", IMPOSSIBLE + LISTED),
         Method("disconnectnode", methods_network.disconnectnode, ADMIN, "network", UNCONNECTED),
         Method("ping", methods_network.ping, ADMIN, "network"),

@@ -55,22 +55,29 @@ def getmempoolinfo(node: Node) -> MempoolInfo:
 def getrawmempool(
     node: Node, verbose: bool = False, mempool_sequence: bool = False
 ) -> Annotated[
-    MempoolTxids | list[str] | Coroutine[Any, Any, ByTxid],
+    list[str] | Coroutine[Any, Any, ByTxid] | Coroutine[Any, Any, MempoolTxids],
     ByArgument("verbose", {False: list[Hash] | MempoolTxids, True: dict[str, MempoolEntry]}),
 ]:
     """Txids of everything that waits, in order of arrival; with `verbose` txid → description.
 
-    `mempool_sequence` adds the number of the present state and cannot be combined with `verbose`.
+    `mempool_sequence` adds the number that the next message A or R of the ZeroMQ topic `sequence` will have,
+    and cannot be combined with `verbose`.
     """
     mempool = node.ledger.mempool
+    if verbose and mempool_sequence:
+        raise RpcError(Code.PARAMETER, "`mempool_sequence` is for a list that is not verbose")
     if verbose:
-        if mempool_sequence:
-            raise RpcError(Code.PARAMETER, "`mempool_sequence` is for a list that is not verbose")
         return _by_txid(node, list(mempool.entries()))
-    txids = [to_text(entry.tx.txid) for entry in mempool.entries()]
     if mempool_sequence:
-        return {"txids": txids, "mempool_sequence": mempool.version}
-    return txids
+        return _with_sequence(node)
+    return [to_text(entry.tx.txid) for entry in mempool.entries()]
+
+
+async def _with_sequence(node: Node) -> MempoolTxids:
+    mempool = node.ledger.mempool
+    await node.ledger.at_rest()  # what steps aside in a reorganisation is told to nobody
+    txids = [to_text(entry.tx.txid) for entry in mempool.entries()]
+    return {"txids": txids, "mempool_sequence": mempool.sequence}
 
 
 def _find(node: Node, txid: Txid) -> Entry:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from node.rpc.errors import Code, RpcError
 from node.rpc.json import amount
 from node.rpc.ports import Node, PeerInfo, PinError
-from node.rpc.results.network import NetTotals, NetworkInfo, Peer, Reach
+from node.rpc.results.network import NetTotals, NetworkInfo, Peer, Publication, Reach
 from p2p.messages import PROTOCOL_VERSION
 from p2p.tls import TlsError, parse_fingerprint
 
@@ -33,6 +33,11 @@ def getpeerinfo(node: Node) -> list[Peer]:
     shown: whoever is dialled shows one, members show theirs to each other.
     """
     return [_show_peer(peer) for peer in node.network.peers()]
+
+
+def getzmqnotifications(node: Node) -> list[Publication]:
+    """The topics that are published over ZeroMQ, where, and how many messages wait for slow subscribers."""
+    return node.publications
 
 
 def _show_peer(peer: PeerInfo) -> Peer:

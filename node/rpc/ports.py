@@ -18,6 +18,7 @@ from node.rpc.briefs import Brief
 from node.rpc.kept import Kept
 from node.rpc.method import Method
 from node.rpc.params import Verbosity
+from node.rpc.results.network import Publication
 from node.stratum.workers import Workers
 from node.template import TemplateBuilder
 
@@ -134,6 +135,8 @@ class Node(msgspec.Struct, frozen=True):
     """Miners that are given work, and what they have done."""
     events: Events | None = None
     """The event log; None if it is off."""
+    publications: list[Publication] = msgspec.field(default_factory=list)
+    """What is published over ZeroMQ; the door that does it writes it here."""
     scanning: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
     """Held while the whole coin set is read: one reader at a time."""
     briefs: Kept[BlockHash, Brief] = msgspec.field(default_factory=lambda: Kept(BRIEFS_BYTES_MAX))

@@ -54,7 +54,7 @@ class MempoolEntry(Replaceable):
 
 
 class MempoolTxids(TypedDict):
-    """The txids of what waits, and the number of this state."""
+    """The txids of what waits, and the number of the next change that ZeroMQ tells of."""
 
     txids: list[Hash]
     mempool_sequence: int

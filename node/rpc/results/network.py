@@ -88,3 +88,11 @@ class NetTotals(TypedDict):
     totalbytesrecv: int
     totalbytessent: int
     timemillis: Annotated[int, Says("milliseconds since 1970")]
+
+
+class Publication(TypedDict):
+    """A topic that is published over ZeroMQ."""
+
+    type: Annotated[str, Says("as in `pubhashblock`")]
+    address: str
+    hwm: Annotated[int, Says("messages that wait for a slow subscriber")]
