@@ -100,6 +100,8 @@ class Ledger:
         self.mempool = Mempool(self, policy, clock, bus.emit, verifier.verify_now)
         self.submissions = Submissions(self.mempool, verifier.send_few, verifier.start_soon)
         self._returning: asyncio.Task[None] | None = None
+        self.reorganisations = 0
+        """How often blocks were taken off. While it stays, what is confirmed only grows."""
         self._immature: Mapping[LockHash, Mapping[AssetId, int]] = {}
         self._immature_at: HeaderNode | None = None
         """The tip for which `_immature` was added up."""
@@ -304,6 +306,7 @@ class Ledger:
             self.mempool.block_connected(block)
             self.bus.emit(BlockConnected(node, block))
         if change.detached:
+            self.reorganisations += 1
             log.info(
                 "reorganised: %d blocks off, %d on", len(change.detached), len(change.attached)
             )

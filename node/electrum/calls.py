@@ -57,7 +57,6 @@ async def answer(line: bytes, client: Client, admit: Callable[[], float]) -> Ans
         if text:
             answers.append(text)
             left -= len(text)
-        await asyncio.sleep(0)  # others may have waited for the length of a whole batch
     return Answer(b"[" + b",".join(answers) + b"]\n" if answers else b"")
 
 
@@ -72,6 +71,9 @@ async def _answer_one(
         if bytes_max <= 0:
             raise RpcError(Code.TOO_LARGE, "the batch has too large an answer: ask for less")
         async with client.service.turns:
+            # So that no more than may be worked on are worked on before everybody else has a turn, nor
+            # do the next lines of who sends without waiting come before the lines of others.
+            await asyncio.sleep(0)
             result = json.encode(await _run(request, client))
         if len(result) > bytes_max:
             raise RpcError(Code.TOO_LARGE, "the answer is too large: ask for less")

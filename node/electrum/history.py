@@ -11,7 +11,6 @@ import hashlib
 from typing import NamedTuple
 
 from consensus.hashes import LockHash, Txid, to_text
-from consensus.header_tree import HeaderNode
 from consensus.tx import NATIVE, Coin, OutPoint, TxOut, outpoint
 from node.electrum.limits import HISTORY_MAX, ROWS_PER_TURN
 from node.ledger import Ledger
@@ -19,6 +18,11 @@ from node.mempool_entry import Entry
 from node.rpc.errors import Code, RpcError
 from node.rpc.json import Json
 from node.rpc.shapes import split_outpoint
+
+PLACE_BYTES = 8
+"""Height and position, with which the cursor of a history entry begins."""
+TRIES_MAX = 20
+"""How often coins are listed again because a block came meanwhile."""
 
 
 class Confirmed(NamedTuple):
@@ -29,12 +33,13 @@ class Confirmed(NamedTuple):
 
 
 class Prefix(NamedTuple):
-    """What the status of a lock begins with: its confirmed transactions up to a tip."""
+    """What the status of a lock begins with: its confirmed transactions."""
 
     state: hashlib._Hash
     cursor: bytes
     length: int
-    tip: HeaderNode
+    era: int
+    """How many reorganisations there had been. After another one all is made anew."""
 
 
 class Status(NamedTuple):
@@ -61,22 +66,23 @@ async def _confirmed(
 ) -> tuple[list[Confirmed], bytes]:  # fmt: skip
     """Confirmed transactions from behind the cursor `after` on, each once, and the last cursor.
 
-    Raises: RpcError, where there are more than `limit`.
+    All there are when it returns, as long as none was taken off meanwhile. Raises: RpcError, where there
+    are more than `limit`.
     """
     found: list[Confirmed] = []
-    last = after[:8]
+    last = after[:PLACE_BYTES]
     while True:
         rows = ledger.history(lock, after, ROWS_PER_TURN)
         for row in rows:
-            if row.cursor[:8] != last:  # several assets are several rows
-                last = row.cursor[:8]
+            if row.cursor[:PLACE_BYTES] != last:  # several assets are several rows
+                last = row.cursor[:PLACE_BYTES]
                 found.append(Confirmed(row.txid, row.height))
+        if len(found) > limit:
+            raise too_large()
         if rows:
             after = rows[-1].cursor
         if len(rows) < ROWS_PER_TURN:
             return found, after
-        if len(found) > limit:
-            raise too_large()
         await asyncio.sleep(0)
 
 
@@ -87,22 +93,18 @@ async def status_of(ledger: Ledger, lock: LockHash, known: Prefix | None, limit:
     """
     while True:
         await ledger.at_rest()
-        tip = ledger.tip
-        if known is not None and ledger.is_on_best_chain(known.tip):
-            state, cursor, length = known.state.copy(), known.cursor, known.length
-        else:
-            state, cursor, length = hashlib.sha256(), b"", 0
-        found, cursor = await _confirmed(ledger, lock, cursor, limit)
-        if ledger.tip is not tip or ledger.is_returning:
-            continue
-        if len(found) > limit:
-            raise too_large()
-        state.update("".join([f"{to_text(tx.txid)}:{tx.height}:" for tx in found]).encode())
-        length += len(found)
-        prefix = Prefix(state.copy(), cursor, length, tip)
-        entries = ledger.mempool.touching(lock)
-        state.update("".join([f"{to_text(e.tx.txid)}:{height_of(e)}:" for e in entries]).encode())
-        return Status(state.hexdigest() if length or entries else None, prefix, entries)
+        era = ledger.reorganisations
+        if known is None or known.era != era:
+            known = Prefix(hashlib.sha256(), b"", 0, era)
+        found, cursor = await _confirmed(ledger, lock, known.cursor, limit)
+        if ledger.reorganisations == era:
+            break
+    state = known.state.copy()
+    state.update("".join([f"{to_text(tx.txid)}:{tx.height}:" for tx in found]).encode())
+    prefix = Prefix(state.copy(), cursor, known.length + len(found), era)
+    entries = ledger.mempool.touching(lock)
+    state.update("".join([f"{to_text(e.tx.txid)}:{height_of(e)}:" for e in entries]).encode())
+    return Status(state.hexdigest() if prefix.length or entries else None, prefix, entries)
 
 
 def show_waiting(ledger: Ledger, lock: LockHash) -> list[Json]:
@@ -117,9 +119,9 @@ async def history_of(ledger: Ledger, lock: LockHash) -> list[Json]:
     """Everything that happened to a lock. Raises: RpcError (too much)."""
     while True:
         await ledger.at_rest()
-        tip = ledger.tip
+        era = ledger.reorganisations
         found, _ = await _confirmed(ledger, lock, b"", HISTORY_MAX)
-        if ledger.tip is tip and not ledger.is_returning:
+        if ledger.reorganisations == era:
             break
     waiting = show_waiting(ledger, lock)
     if len(found) + len(waiting) > HISTORY_MAX:
@@ -143,24 +145,15 @@ def _is_native(output: Coin | TxOut, lock: LockHash) -> bool:
 
 async def coins_of(ledger: Ledger, lock: LockHash) -> list[Json]:
     """Coins of a lock that nobody spends yet, confirmed ones first. Raises: RpcError (too many)."""
-    spender = ledger.mempool.spender
-    while True:
+    for _ in range(TRIES_MAX):
         await ledger.at_rest()
         tip = ledger.tip
-        after, count = OutPoint(b""), 0
-        found: list[tuple[int, OutPoint, int]] = []
-        while True:
-            rows = ledger.coins_of(lock, after, ROWS_PER_TURN)
-            found += [(c.height, o, c.amount) for o, c in rows if c.asset == NATIVE]
-            count += len(rows)
-            if count > HISTORY_MAX:
-                raise too_large()
-            if len(rows) < ROWS_PER_TURN:
-                break
-            after = rows[-1][0]
-            await asyncio.sleep(0)
-        if ledger.tip is tip and not ledger.is_returning:
+        found = await _confirmed_coins(ledger, lock)
+        if ledger.tip is tip:
             break
+    else:
+        raise RpcError(Code.MISC, "blocks come faster than the coins can be listed: try later")
+    spender = ledger.mempool.spender
     shown = [_show_coin(*row) for row in sorted(found) if spender(row[1]) is None]
     for entry in ledger.mempool.touching(lock):
         for index, output in enumerate(entry.tx.body.outputs):
@@ -168,6 +161,22 @@ async def coins_of(ledger: Ledger, lock: LockHash) -> list[Json]:
             if _is_native(output, lock) and spender(made) is None:
                 shown.append(_show_coin(0, made, output.amount))
     return shown
+
+
+async def _confirmed_coins(ledger: Ledger, lock: LockHash) -> list[tuple[int, OutPoint, int]]:
+    """Heights, outpoints and amounts. Raises: RpcError (too many)."""
+    found: list[tuple[int, OutPoint, int]] = []
+    after, count = OutPoint(b""), 0
+    while True:
+        rows = ledger.coins_of(lock, after, ROWS_PER_TURN)
+        found += [(coin.height, o, coin.amount) for o, coin in rows if coin.asset == NATIVE]
+        count += len(rows)
+        if count > HISTORY_MAX:
+            raise too_large()
+        if len(rows) < ROWS_PER_TURN:
+            return found
+        after = rows[-1][0]
+        await asyncio.sleep(0)
 
 
 def _show_coin(height: int, spent: OutPoint, amount: int) -> Json:

@@ -6,7 +6,7 @@ LINE_BYTES_MAX = 256 << 10
 """One line: the largest transaction in hex, with room to spare."""
 BATCH_MAX = 500
 CALLS_MAX = 8
-"""Calls of all clients that are worked on at once: each does a millisecond of it, then others get a turn."""
+"""Calls of all clients that are worked on in one turn of the event loop, a millisecond each."""
 ANSWER_BYTES_MAX = 8 << 20
 """One answer, or those of a batch together. The largest transaction in hex fits."""
 SMALL_BYTES = 64 << 10

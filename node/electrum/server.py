@@ -108,7 +108,9 @@ class ElectrumServer:
         try:
             with suppress(asyncio.CancelledError):
                 await session.run(self._sessions.move_to_end)
+                await session.end()
         finally:
+            session.drop()
             self._sessions.pop(session, None)
             self._leave(session)
 

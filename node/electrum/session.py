@@ -84,8 +84,13 @@ class Session(Client):
                     self.is_busy = False
                 if found.is_over:
                     break
-                await asyncio.sleep(0)  # who sends without waiting has the next line there already
+
+    async def end(self) -> None:
+        """Let what is on its way arrive, for a moment: who never reads it must not hold the place."""
         self._writer.close()
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(limits.CLOSING_S):
+                await self._writer.wait_closed()
 
     async def _read(self) -> bytes | None:
         """The next line; None at the end, or where it is too long. Raises: TimeoutError."""
