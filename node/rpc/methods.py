@@ -31,6 +31,7 @@ GARBLED = (Code.DESERIALIZATION,)
 STALE = (Code.REJECTED,)
 REFUSED = (Code.VERIFY, Code.REJECTED, Code.ALREADY_CONFIRMED)
 LISTED = (Code.NODE_ALREADY_ADDED, Code.NODE_NOT_ADDED)
+LOST = (Code.EVENTS_LOST,)
 UNCONNECTED = (Code.NODE_NOT_CONNECTED,)
 NO_METHOD = (Code.METHOD_NOT_FOUND,)
 
@@ -86,17 +87,17 @@ METHODS = table(
         Method("addnode", methods_network.addnode, ADMIN, "network", IMPOSSIBLE + LISTED),
         Method("disconnectnode", methods_network.disconnectnode, ADMIN, "network", UNCONNECTED),
         Method("ping", methods_network.ping, ADMIN, "network"),
-        Method("watchaddress", methods_events.watchaddress, ADMIN, "events"),
-        Method("unwatchaddress", methods_events.unwatchaddress, ADMIN, "events"),
-        Method("listwatched", methods_events.listwatched, READ, "events"),
-        Method("getevents", methods_events.getevents, READ, "events"),
-        Method("geteventsinfo", methods_events.geteventsinfo, READ, "events"),
-        Method("ackevents", methods_events.ackevents, ADMIN, "events"),
-        Method("listconsumers", methods_events.listconsumers, READ, "events"),
-        Method("removeconsumer", methods_events.removeconsumer, ADMIN, "events"),
-        Method("addwebhook", methods_events.addwebhook, ADMIN, "events"),
-        Method("removewebhook", methods_events.removewebhook, ADMIN, "events"),
-        Method("listwebhooks", methods_events.listwebhooks, ADMIN, "events"),
+        Method("watchaddress", methods_events.watchaddress, ADMIN, "events", IMPOSSIBLE + NOT_HERE),
+        Method("unwatchaddress", methods_events.unwatchaddress, ADMIN, "events", NOT_HERE),
+        Method("listwatched", methods_events.listwatched, READ, "events", IMPOSSIBLE + NOT_HERE),
+        Method("getevents", methods_events.getevents, READ, "events", IMPOSSIBLE + NOT_HERE + LOST),
+        Method("geteventsinfo", methods_events.geteventsinfo, READ, "events", NOT_HERE),
+        Method("ackevents", methods_events.ackevents, ADMIN, "events", IMPOSSIBLE + NOT_HERE),
+        Method("listconsumers", methods_events.listconsumers, READ, "events", NOT_HERE),
+        Method("removeconsumer", methods_events.removeconsumer, ADMIN, "events", NOT_HERE),
+        Method("addwebhook", methods_events.addwebhook, ADMIN, "events", IMPOSSIBLE + NOT_HERE),
+        Method("removewebhook", methods_events.removewebhook, ADMIN, "events", NOT_HERE),
+        Method("listwebhooks", methods_events.listwebhooks, ADMIN, "events", NOT_HERE),
         Method("rpc.discover", methods_control.discover, READ, "control"),
         Method("help", methods_control.show_help, READ, "control", NO_METHOD),
         Method("backup", methods_control.backup, ADMIN, "control", IMPOSSIBLE),

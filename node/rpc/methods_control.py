@@ -56,11 +56,10 @@ def stop(node: Node) -> str:
 def backup(node: Node, destination: str) -> BackupStarted:
     """Begin to make a backup of the ledger while the node runs; `getbackupinfo` says how it goes.
 
-    `destination` is the absolute path of a directory on the node's machine that does not exist yet, outside
-    of its data directory; until the backup is whole its name ends in `.partial`. Blocks, undo data and
-    the database are copied, and a list of checksums; not the settings, waiting transactions, addresses of
-    peers or certificates.
-    `taeld restore` makes a data directory of it.
+    `destination` is the absolute path of a directory on the node's machine that does not exist yet,
+    outside of its data directory; until the backup is whole its name ends in `.partial`. Blocks, undo
+    data and the database are copied, and a list of checksums; not the settings, waiting transactions,
+    addresses of peers or certificates. `taeld restore` makes a data directory of it.
     """
     try:
         node.backups.start(Path(destination))

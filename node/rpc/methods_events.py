@@ -19,9 +19,17 @@ from node.eventlog.layout import KINDS, Kinds, Watch
 from node.eventlog.log import LABEL_BYTES_MAX
 from node.eventlog.service import Events
 from node.rpc.errors import Code, RpcError
-from node.rpc.json import Json
 from node.rpc.params import PAGE, Bounds
 from node.rpc.ports import Node
+from node.rpc.results.events import (
+    Consumer,
+    EventPage,
+    EventsInfo,
+    Watched,
+    WatchedPage,
+    Webhook,
+    WebhookAdded,
+)
 from node.rpc.shapes import address_of
 
 WAIT_S_MAX = 60
@@ -65,7 +73,7 @@ def _stopping() -> RpcError:
 
 async def watchaddress(
     node: Node, address: LockHash, label: str | None = None, height: int | None = None
-) -> Json:
+) -> Watched:
     """Have payments to an address told as events, from now on or from `height` on.
 
     What the address was paid between `height` and the tip is told with `past` true, as fast as it is found
@@ -94,7 +102,7 @@ async def _settled(events: Events) -> None:
         raise _stopping() from None
 
 
-def _show_watch(node: Node, lock: LockHash, watch: Watch) -> Json:
+def _show_watch(node: Node, lock: LockHash, watch: Watch) -> Watched:
     return {
         "address": address_of(lock, node.ledger.params),
         "label": watch.label,
@@ -103,7 +111,7 @@ def _show_watch(node: Node, lock: LockHash, watch: Watch) -> Json:
     }
 
 
-async def unwatchaddress(node: Node, address: LockHash) -> Json:
+async def unwatchaddress(node: Node, address: LockHash) -> bool:
     """Tell no more payments to an address; false if it was not watched.
 
     What was told of it is still taken back when its block is disconnected or it leaves the mempool.
@@ -116,7 +124,9 @@ async def unwatchaddress(node: Node, address: LockHash) -> Json:
     return True
 
 
-def listwatched(node: Node, limit: Annotated[int, PAGE] = PAGE.high, cursor: str = "") -> Json:
+def listwatched(
+    node: Node, limit: Annotated[int, PAGE] = PAGE.high, cursor: str = ""
+) -> WatchedPage:
     """Watched addresses in the order in which they were added, `limit` at a time."""
     watched = _log_of(node).log.watched
     if cursor and not re.fullmatch(r"[0-9]{1,9}", cursor):
@@ -138,7 +148,7 @@ async def getevents(
     node: Node, after: int | None = None, limit: Annotated[int, PAGE] = 100,
     wait: Annotated[int, Bounds(0, WAIT_S_MAX)] = 0, kinds: list[str] | None = None,
     consumer: str = "",
-) -> Json:  # fmt: skip
+) -> EventPage:  # fmt: skip
     """Events with a number above `after`, oldest first, of all `kinds` or of those named.
 
     Without `after`, from where `consumer` has acknowledged; without both, from the oldest that is kept.
@@ -178,7 +188,7 @@ async def getevents(
     }
 
 
-async def geteventsinfo(node: Node) -> Json:
+async def geteventsinfo(node: Node) -> EventsInfo:
     """The event log: its name, the numbers that it keeps, and the block at which it stands.
 
     Everything that happened before the call is on the disk when it is answered, and `last` includes it.
@@ -199,7 +209,7 @@ async def geteventsinfo(node: Node) -> Json:
     }
 
 
-async def ackevents(node: Node, consumer: str, number: int) -> Json:
+async def ackevents(node: Node, consumer: str, number: int) -> int:
     """Say that a consumer has dealt with all events up to `number`, and get the number that is known.
 
     It is written before the answer comes, and never goes back. A name that is new makes a consumer: from
@@ -216,7 +226,7 @@ async def ackevents(node: Node, consumer: str, number: int) -> Json:
         raise _stopping() from None
 
 
-def listconsumers(node: Node) -> Json:
+def listconsumers(node: Node) -> list[Consumer]:
     """Consumers, and how far each has come; `lost` if some of what is behind that is not kept any more."""
     events = _log_of(node)
     return [
@@ -231,7 +241,7 @@ def listconsumers(node: Node) -> Json:
     ]
 
 
-async def removeconsumer(node: Node, consumer: str) -> Json:
+async def removeconsumer(node: Node, consumer: str) -> bool:
     """Forget a consumer; false if there is none of that name. Nothing is kept for it any more."""
     try:
         return await _log_of(node).desk.remove(consumer)
@@ -242,7 +252,7 @@ async def removeconsumer(node: Node, consumer: str) -> Json:
 # Webhooks
 
 
-async def addwebhook(node: Node, url: str, kinds: list[str] | None = None) -> Json:
+async def addwebhook(node: Node, url: str, kinds: list[str] | None = None) -> WebhookAdded:
     """Have events sent to a URL from now on, of all `kinds` or of those named.
 
     The `secret` is shown this once: the receiver tells by it that a request comes from this node
@@ -259,7 +269,7 @@ async def addwebhook(node: Node, url: str, kinds: list[str] | None = None) -> Js
     return {"webhook": name, "url": row.url, "secret": row.secret, "after": row.acknowledged}
 
 
-async def removewebhook(node: Node, webhook: str) -> Json:
+async def removewebhook(node: Node, webhook: str) -> bool:
     """Send nothing to a webhook any more; false if there is none of that name."""
     try:
         return await _log_of(node).webhooks.remove(webhook)
@@ -267,7 +277,7 @@ async def removewebhook(node: Node, webhook: str) -> Json:
         raise _stopping() from None
 
 
-def listwebhooks(node: Node) -> Json:
+def listwebhooks(node: Node) -> list[Webhook]:
     """Webhooks: what each was sent and took, and if the last try failed, `error` and since how many tries.
 
     `time` is that of the last try since the node started, 0 for none.

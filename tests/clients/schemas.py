@@ -44,6 +44,8 @@ class Described:
     def check_params(self, method: str, params: list[object]) -> None:
         """Check that parameters by place fit the schemas of the method."""
         for given, each in zip(params, self.methods[method]["params"], strict=False):
+            if given is None and not each["required"]:
+                continue
             jsonschema.Draft7Validator(each["schema"]).validate(given)
 
     def _look(self, schema: Schema, value: Any) -> None:

@@ -23,8 +23,7 @@ class Served(NamedTuple):
     daemon: Daemon
     chain: ToyChain
     names: dict[str, str]
-    """`block`, `coinbase`, `mined`, `issued`, `gold`, `parent` and `child` (both in the mempool),
-    `address`."""
+    """Texts for calls: of the last block and what stands in it, of `parent` and `child` in the mempool, …"""
 
     @property
     def auth_url(self) -> str:
@@ -64,9 +63,22 @@ def serve(datadir: Path, *options: str) -> Served:
         "authority": to_text(authority_id(asset_id(issued.body.inputs[0], GOLD))),
         "old": block.raw.hex(),
         "next": chain.template([parent, child]).raw.hex(),
+        "dearer": chain.pay(BOB, ALICE, COIN, 5 * FEE).raw.hex(),
+        **fork(chain),
         "bare": chain.pay(ALICE, BOB, COIN).raw.hex(),
     }
     return Served(Daemon(datadir, *options), chain, names)
+
+
+def fork(chain: ToyChain) -> dict[str, str]:
+    """`fork1` to `fork3`: empty blocks beside the last two of the chain, and one more."""
+    assert chain.tip.parent is not None
+    parent, made = chain.tip.parent, {}
+    for number in range(1, 4):
+        block = chain.template(parent=parent)
+        parent = chain.tree.add(block.header, block.header.time)
+        made[f"fork{number}"] = block.raw.hex()
+    return made
 
 
 def issue(chain: ToyChain, paid: OutPoint) -> Tx:

@@ -54,7 +54,7 @@ class HeaderInfo(TypedDict):
     difficulty: Difficulty
     chainwork: Work
     nTx: Annotated[int, Says("0 while the transactions are missing")]
-    previousblockhash: NotRequired[Annotated[Hash, Says("absent of the genesis block")]]
+    previousblockhash: NotRequired[Annotated[Hash, Says("absent for the genesis block")]]
     nextblockhash: NotRequired[Annotated[Hash, Says("absent at the tip and off the best chain")]]
 
 

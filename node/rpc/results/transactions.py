@@ -14,7 +14,7 @@ class Script(TypedDict):
 
     asm: str
     hex: Hex
-    address: NotRequired[Annotated[AddressText, Says("absent of what is destroyed")]]
+    address: NotRequired[Annotated[AddressText, Says("absent for what is destroyed")]]
     type: Annotated[str, Says("lock, or burn of what is destroyed")]
 
 
@@ -32,7 +32,7 @@ class Worth(TypedDict):
     """How much of what."""
 
     value: Annotated[Coins, Says("0 of another asset than the native coin")]
-    asset: NotRequired[Annotated[Hash, Says("absent of the native coin")]]
+    asset: NotRequired[Annotated[Hash, Says("absent for the native coin")]]
     assetamount: NotRequired[Annotated[Units, Says("of the asset")]]
 
 
@@ -125,7 +125,7 @@ Reasons = TypedDict(
 class Acceptance(Reasons):
     """Whether the mempool would take a transaction."""
 
-    txid: NotRequired[Annotated[Hash, Says("absent of what cannot be decoded")]]
+    txid: NotRequired[Annotated[Hash, Says("absent for what cannot be decoded")]]
     wtxid: NotRequired[Hash]
     allowed: bool
     vsize: NotRequired[Annotated[int, Says("the cost")]]
