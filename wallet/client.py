@@ -1,6 +1,10 @@
 """The node's JSON-RPC, as a client. The only module of the wallet that speaks HTTP.
 
-Every way in which a node can fail to answer ends in one line that says what to do.
+    async with Client(endpoint("http://127.0.0.1:9931", cookie)) as node:
+        height = await node.getblockcount()
+
+Every method of the node is there with its types (`wallet.rpc`). Every way in which a node can fail to
+answer ends in one line that says what to do.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ import base64
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
@@ -17,6 +21,15 @@ import msgspec
 
 from wallet.errors import NodeError, NodeSilent, RpcError, WalletError
 from wallet.files import read_file
+from wallet.rpc.addresses import AddressesMethods
+from wallet.rpc.assets import AssetsMethods
+from wallet.rpc.chain import ChainMethods
+from wallet.rpc.control import ControlMethods
+from wallet.rpc.events import EventsMethods
+from wallet.rpc.mempool import MempoolMethods
+from wallet.rpc.mining import MiningMethods
+from wallet.rpc.network import NetworkMethods
+from wallet.rpc.transactions import TransactionsMethods
 
 CONNECT_TIMEOUT_S = 5
 ANSWER_TIMEOUT_S = 60
@@ -24,6 +37,9 @@ ANSWER_BYTES_MAX = 64 * 1024 * 1024
 WARMING_UP = -28
 MINED_ALREADY = -27
 _COOKIE_BYTES_MAX = 1_000
+_encoder = msgspec.json.Encoder(
+    decimal_format="string"
+)  # no program on the way reads it as a float
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -73,15 +89,26 @@ def _wrong_address() -> WalletError:
     return WalletError("the RPC address must look like http://127.0.0.1:9931")
 
 
-class Client:
-    """One connection to one node. `async with Client(...) as client: await client.call(...)`."""
+class _Answer(msgspec.Struct):
+    """What a node sends back; its result is read when it is known to be one."""
+
+    id: int | None = None
+    result: msgspec.Raw = msgspec.Raw()
+    error: Any = None
+
+
+class Client(
+    ChainMethods, TransactionsMethods, MempoolMethods, AddressesMethods, AssetsMethods, MiningMethods,
+    NetworkMethods, EventsMethods, ControlMethods,
+):  # fmt: skip
+    """One node. Calls may be made at the same time; each takes a connection of its own."""
 
     def __init__(self, at: Endpoint) -> None:
         self._at = at
         self._session: aiohttp.ClientSession | None = None
         self._last_id = 0
 
-    async def __aenter__(self) -> Client:
+    async def __aenter__(self) -> Self:
         credentials = f"{self._at.user}:{self._at.password}".encode()
         self._session = aiohttp.ClientSession(
             headers={"Authorization": f"Basic {base64.b64encode(credentials).decode('ascii')}"},
@@ -98,30 +125,51 @@ class Client:
 
         Raises: RpcError (the node said no), NodeSilent (unknown whether it acted), NodeError.
         """
+        return _decode(await self._result(method, params), self._at.url)
+
+    async def ask(self, shape: Any, method: str, *params: object) -> Any:
+        """The result of one method as a value of the type `shape`; numbers go to Decimal as written.
+
+        Raises: as `call`; NodeError also if the result has another shape.
+        """
+        result = await self._result(method, params)
+        try:
+            return msgspec.json.decode(result, type=shape)
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:  # ValueError: not UTF-8
+            raise NodeError(f"the node answered {method} in an unknown shape: {error}") from None
+
+    async def _result(self, method: str, params: tuple[object, ...]) -> msgspec.Raw:
         self._last_id += 1
-        answer = await self._post(method, params)
-        if not isinstance(answer, Mapping) or answer.get("id") != self._last_id:
-            raise NodeError(f"what answers at {self._at.url} is not a node")
-        error = answer.get("error")
-        if isinstance(error, Mapping):
-            self._raise(method, error)
-        if "result" not in answer:
-            raise NodeError(f"what answers at {self._at.url} is not a node")
-        return answer["result"]
+        call_id = self._last_id  # others may call before this is answered
+        question = {"jsonrpc": "2.0", "id": call_id, "method": method, "params": params}
+        body, status = await self._post(method, _encoder.encode(question))
+        try:
+            answer = msgspec.json.decode(body, type=_Answer)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            raise self._no_node(f" (HTTP status {status})") from None
+        if answer.id != call_id:
+            raise self._no_node()
+        if isinstance(answer.error, Mapping):
+            self._raise(method, answer.error)
+        if not bytes(answer.result):
+            raise self._no_node()
+        return answer.result
+
+    def _no_node(self, how: str = "") -> NodeError:
+        return NodeError(f"what answers at {self._at.url} is not a node{how}")
 
     def _raise(self, method: str, error: Mapping[str, Any]) -> NoReturn:
         code, message = error.get("code"), error.get("message")
         if not isinstance(code, int) or not isinstance(message, str):
-            raise NodeError(f"what answers at {self._at.url} is not a node")
+            raise self._no_node()
         line = " ".join(message.split())[:300]
         if code == WARMING_UP:
             raise NodeError(f"the node is still starting: {line} (try again in a moment)")
         raise RpcError(method, code, line)
 
-    async def _post(self, method: str, params: tuple[Any, ...]) -> Any:
-        assert self._session is not None
-        question = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params}
-        data = json.dumps(question).encode("utf-8")
+    async def _post(self, method: str, data: bytes) -> tuple[bytes, int]:
+        """Body and HTTP status of the answer."""
+        assert self._session is not None, "`async with` opens a client"
         headers = {"Content-Type": "application/json"}
         try:
             async with self._session.post(
@@ -156,15 +204,11 @@ class Client:
             raise NodeError(f"the node at {self._at.url} forbids {method} to this user")
         if len(body) > ANSWER_BYTES_MAX:
             raise NodeError(f"the answer to {method} is larger than {ANSWER_BYTES_MAX} bytes")
-        return _decode(body, status, self._at.url)
+        return body, status
 
 
-def _decode(body: bytes, status: int, url: str) -> Any:
+def _decode(result: msgspec.Raw, url: str) -> Any:
     try:
-        return json.loads(body, parse_float=str, parse_constant=_refuse_constant)
+        return json.loads(bytes(result).decode(), parse_float=str)
     except (ValueError, RecursionError):
-        raise NodeError(f"what answers at {url} is not a node (HTTP status {status})") from None
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)
+        raise NodeError(f"what answers at {url} is not a node") from None

@@ -87,9 +87,9 @@ def _child(question: dict[str, Any], answer: int) -> None:
     patch.setattr("wallet.files.os", SimpleNamespace(**door))
     post = Client._post
 
-    async def numbered(self: Client, method: str, params: tuple[Any, ...]) -> Any:
+    async def numbered(self: Client, method: str, data: bytes) -> Any:
         disk.number(f"ask {method}")
-        found = await post(self, method, params)
+        found = await post(self, method, data)
         disk.number(f"{method} was answered")
         return found
 
