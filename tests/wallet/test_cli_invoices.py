@@ -36,6 +36,14 @@ def test_invoice_is_a_fresh_address_and_a_uri_that_says_everything(bob: Tael) ->
     assert first["address"] != bob.json("address", "--new")["address"]
 
 
+def test_address_of_an_invoice_is_given_to_nobody_else(bob: Tael) -> None:
+    before = bob.json("address")["address"]
+    invoice = ask(bob, "1")["address"]
+    assert bob.json("address")["address"] == before
+    ask(bob, "1")
+    assert bob.json("address", "--new")["address"] not in (before, invoice)
+
+
 def test_invoice_needs_no_node(bob: Tael, node: ToyNode) -> None:
     before = len(node.calls)
     ask(bob, "1")

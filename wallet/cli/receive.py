@@ -33,8 +33,11 @@ def address(app: App, new: bool, label: str | None, qr: bool) -> None:
     with app.open_wallet() as wallet:
         book = wallet.book
         index = book.next_index[RECEIVE]
-        if not new and index > book.used_index:
-            index -= 1
+        # That of an invoice is for whoever pays the invoice, and for nobody else.
+        asked = {entry.index for entry in book.invoices}
+        free = [at for at in range(book.used_index, index) if at not in asked]
+        if free and not new:
+            index = free[-1]
         place = wallet.keyring.own(RECEIVE, index)
         text = wallet.keyring.address(place.lock_hash)
         warn_of_gap(book, index)
