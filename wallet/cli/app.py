@@ -206,6 +206,7 @@ class App:
         path = self.wallet_path
         if not path.exists():
             raise WalletError(f"{path}: there is no wallet; make one with `tael create`")
+        path = path.resolve()  # else a link would have a lock and a journal of its own
         with locked(path, self.env.pause):
             keystore, payload = open_keystore(path, self.passphrase(), self.env.entropy)
             book = decode_book(payload)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from consensus.hashes import to_text
-from consensus.tx import make_tx
+from consensus.tx import OutPoint, make_tx
 from wallet.answers import Acceptance, ChainInfo, ask, native_info
 from wallet.book import Sent
 from wallet.build import Draft, Request
@@ -31,7 +31,7 @@ from wallet.cli.spend import (
 )
 from wallet.client import Client
 from wallet.errors import NodeError, NotSettled, WalletError
-from wallet.journal import Journal, Record
+from wallet.journal import PART_MARK, Journal, Record
 from wallet.keys import CHANGE
 from wallet.refusals import explain_refusal
 from wallet.scan import Say
@@ -56,7 +56,19 @@ def pay_once(
         now = _resume(app, record, options.dry_run)
         if now.state is not State.VOID or not anew:
             return record, now
+    else:
+        check_not_lost(wallet, record.id)
     return _pay(app, wallet, journal, record, options)
+
+
+def check_not_lost(wallet: Wallet, request_id: str) -> None:
+    """Raises: WalletError if the wallet paid a request, or a part of it, that has no record."""
+    for entry in reversed(wallet.book.sent):
+        if request_id in (entry.request, entry.request.partition(PART_MARK)[0]):
+            raise WalletError(
+                f"request {entry.request} was paid by {to_text(entry.txid)}, but its record in "
+                f"{wallet.keystore.path.name}.pay is gone: put it back from a copy"
+            )
 
 
 def _recall(wallet: Wallet, record: Record) -> None:
@@ -109,7 +121,7 @@ def _pay(
     """Make the transaction of a request that has none that could be mined."""
     gathered = gather(app, wallet, {output.asset for output in record.payments})
     expiry = expiry_of(with_default_expiry(options), gathered.info)
-    request = Request(record.payments, old_coin(record, gathered), (), expiry)
+    request = Request(record.payments, old_coins(record, gathered), (), expiry)
     fee = fee_of(options, gathered.rate)
     draft = draft_of(app, request, gathered, change_place(wallet).lock_hash, fee)
     check_unsigned(app, draft, fee_guard(options.max_fee_rate))
@@ -143,14 +155,19 @@ def with_default_expiry(options: SpendOptions) -> SpendOptions:
     return msgspec.structs.replace(options, expiry=EXPIRY_DEFAULT)
 
 
-def old_coin(record: Record, gathered: Gathered) -> tuple[Spendable, ...]:
-    """A coin that the void transaction would have spent, if it is still there.
+def old_coins(record: Record, gathered: Gathered) -> tuple[Spendable, ...]:
+    """Of every void transaction of the request a coin that it would have spent, if it is still there.
 
-    The new one spends it too, so that no reorganisation, however deep, and no node that lies about
-    its height can ever have both mined.
+    The new one spends them too, so that no reorganisation, however deep, can have it mined beside one
+    of the others.
     """
-    spent = {coin.outpoint for entry in record.attempts for coin in entry.inputs}
-    return tuple(entry for entry in gathered.coins() if entry.outpoint in spent)[:1]
+    chosen: dict[OutPoint, Spendable] = {}
+    coins = {entry.outpoint: entry for entry in gathered.coins()}
+    for attempt in record.attempts:
+        spent = [entry.outpoint for entry in attempt.inputs]
+        if not any(outpoint in chosen for outpoint in spent):
+            chosen |= {at: coins[at] for at in [at for at in spent if at in coins][:1]}
+    return tuple(chosen.values())
 
 
 def check_unsigned(app: App, draft: Draft, guard: tuple[str, ...]) -> None:

@@ -18,7 +18,7 @@ from wallet.batch import PART_OUTPUTS_MAX, parts_of, write_rows
 from wallet.book import check_label
 from wallet.cli.app import App, Wallet
 from wallet.cli.assets_of import Assets, asset_by_id, described, find_asset
-from wallet.cli.once import pay_once
+from wallet.cli.once import check_not_lost, pay_once
 from wallet.cli.options import Command
 from wallet.cli.output import amount_data, amount_text, asset_data, memo_text
 from wallet.cli.pay_from import Source, source_of
@@ -79,12 +79,7 @@ def pay(
 
 def _promise(app: App, wallet: Wallet, source: Source) -> Record:
     """The record of a new request; nothing is written yet. Raises: WalletError."""
-    sent = [entry for entry in wallet.book.sent if entry.request.split(PART_MARK)[0] == source.id]
-    if sent:
-        raise WalletError(
-            f"request {source.id} was paid by {to_text(sent[-1].txid)}, but its record in "
-            f"{wallet.keystore.path.name}.pay is gone: put it back from a copy"
-        )
+    check_not_lost(wallet, source.id)
     if not source.rows:
         raise WalletError(
             f"there is no request {source.id}, and nobody to pay: tael pay ADDRESS AMOUNT"
