@@ -132,10 +132,11 @@ def make_receipt(
         MAGIC, VERSION, params.name, genesis(params).header.hash, tx.raw, tuple(coins),
         tuple(definitions), parent, inclusion, tuple(headers), bytes(HASH_BYTES),
     )  # fmt: skip
-    return msgspec.structs.replace(bare, digest=_digest_of(bare))
+    return msgspec.structs.replace(bare, digest=digest_of(bare))
 
 
-def _digest_of(receipt: Receipt) -> bytes:
+def digest_of(receipt: Receipt) -> bytes:
+    """The digest that belongs at the end of `receipt`, whatever stands there."""
     found: bytes = _digest(encode(msgspec.structs.replace(receipt, digest=bytes(HASH_BYTES))))
     return found
 
@@ -157,7 +158,7 @@ def decode_receipt(data: bytes) -> Receipt:
         raise WalletError(f"{_WRONG}it does not call itself one")
     if receipt.version != VERSION:
         raise WalletError(f"the receipt has version {receipt.version}; this tael knows {VERSION}")
-    if receipt.digest != _digest_of(receipt):
+    if receipt.digest != digest_of(receipt):
         raise WalletError(f"{_WRONG}it was damaged on its way (the digest at its end does not fit)")
     return receipt
 

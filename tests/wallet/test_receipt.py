@@ -24,8 +24,8 @@ from wallet.receipt import (
     Proven,
     Receipt,
     SpentValue,
-    _digest_of,
     decode_receipt,
+    digest_of,
     encode_receipt,
     is_linked,
     make_receipt,
@@ -73,7 +73,7 @@ def proven(receipt: Receipt, params: Params = REGTEST, now: int = NOW) -> Proven
 
 def with_digest(receipt: Receipt) -> Receipt:
     """A forger's receipt: its digest is made anew."""
-    return msgspec.structs.replace(receipt, digest=_digest_of(receipt))
+    return msgspec.structs.replace(receipt, digest=digest_of(receipt))
 
 
 @pytest.mark.parametrize("params", [REGTEST, MOVING])
