@@ -296,22 +296,37 @@ class Incoming(msgspec.Struct, frozen=True):
     """None: in the mempool."""
 
 
-async def incoming(node: Node, addresses: Sequence[str], say: Say) -> list[Incoming]:
-    """Every payment to `addresses`, those in the mempool first, the others as they were mined."""
-    # The mempool first: what is mined between the two questions is in both answers, not in neither.
-    waiting: defaultdict[tuple[Txid, str, AssetId], int] = defaultdict(int)
+async def waiting_for(node: Node, addresses: Sequence[str]) -> list[Incoming]:
+    """Every payment to `addresses` that is in the mempool."""
+    sums: defaultdict[tuple[Txid, str, AssetId], int] = defaultdict(int)
     for entry in await _mempool(node, addresses):
         if entry.satoshis > 0:
             key = (Txid(bytes_of(entry.txid)), entry.address, asset_of(entry.asset))
-            waiting[key] += entry.satoshis
-    mined = [
+            sums[key] += entry.satoshis
+    return [Incoming(*key, amount, None) for key, amount in sums.items()]
+
+
+async def mined_for(node: Node, addresses: Sequence[str], say: Say) -> list[Incoming]:
+    """Every payment to `addresses` that is in a block, as they were mined."""
+    return [
         Incoming(Txid(bytes_of(e.txid)), e.address, asset_of(e.asset), e.satoshis, e.height)
         for e in await _deltas(node, addresses, say)
         if e.satoshis > 0
     ]
+
+
+def joined(waiting: Iterable[Incoming], mined: Sequence[Incoming]) -> list[Incoming]:
+    """Both, once each: what was mined after it was seen to wait is mined."""
     known = {(entry.txid, entry.address, entry.asset) for entry in mined}
-    fresh = [Incoming(*key, amount, None) for key, amount in waiting.items() if key not in known]
+    fresh = [e for e in waiting if (e.txid, e.address, e.asset) not in known]
     return [*fresh, *mined]
+
+
+async def incoming(node: Node, addresses: Sequence[str], say: Say) -> list[Incoming]:
+    """Every payment to `addresses`, those in the mempool first, the others as they were mined."""
+    # The mempool first: what is mined between the two questions is in both answers, not in neither.
+    waiting = await waiting_for(node, addresses)
+    return joined(waiting, await mined_for(node, addresses, say))
 
 
 def spendables(held: Iterable[Held], kind: Kind, name: str = "") -> list[Spendable]:

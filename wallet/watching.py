@@ -16,7 +16,7 @@ import msgspec
 
 from consensus.hashes import AssetId, Txid
 from wallet.answers import ChainInfo, Node, ask
-from wallet.scan import Incoming, Say, incoming
+from wallet.scan import Incoming, Say, joined, mined_for, waiting_for
 
 
 class Happening(enum.StrEnum):
@@ -56,18 +56,27 @@ class Source(Protocol):
 
 
 class Poll:
-    """Asks the address index anew each time."""
+    """Asks the address index: for the mempool each time, for the blocks when the tip has changed."""
 
     def __init__(self, addresses: Sequence[str], say: Say) -> None:
         self._addresses = addresses
         self._say = say
+        self._tip = ""
+        self._mined: list[Incoming] = []
 
     async def snapshot(self, node: Node) -> Snapshot:
+        # The mempool first: what is mined between the questions is in both answers, not in neither.
+        waiting = await waiting_for(node, self._addresses)
         info = await ask(node, ChainInfo, "getblockchaininfo")
-        payments = await incoming(node, self._addresses, self._say)
-        # What came after the tip that was named is left for the next look, with the next tip.
-        known = [p for p in payments if p.height is None or p.height <= info.blocks]
-        return Snapshot(info.blocks, info.bestblockhash, known)
+        mined = self._mined
+        if info.bestblockhash != self._tip:
+            found = await mined_for(node, self._addresses, self._say)
+            # What came after the tip that was named is left for the next look, with the next tip.
+            mined = [payment for payment in found if (payment.height or 0) <= info.blocks]
+            after = await ask(node, ChainInfo, "getblockchaininfo")
+            if after.bestblockhash == info.bestblockhash:  # else it may be of another branch
+                self._tip, self._mined = info.bestblockhash, mined
+        return Snapshot(info.blocks, info.bestblockhash, joined(waiting, mined))
 
 
 _Key = tuple[Txid, str, AssetId]

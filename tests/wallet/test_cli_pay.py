@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from consensus.params import COIN
 from tests.support.chain import DAVE
-from tests.support.rpc_node import RpcFault, ToyNode
+from tests.support.rpc_node import RpcFault, ToyNode, pay_from
 from tests.support.wallet_cli import Tael
 from wallet.standing import FINAL_DEPTH
 
@@ -105,3 +107,95 @@ def test_expired_payment_is_signed_anew_only_when_nothing_can_revive_it(
     # They spend a common coin: whatever becomes of the chain, one of the two can be mined.
     (tx, _, _) = next(iter(node.mempool.values()))
     assert set(tx.body.inputs) & old
+
+
+@pytest.fixture
+def parts_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every payment of a batch is a transaction of its own."""
+    monkeypatch.setattr("wallet.cli.pay.PART_OUTPUTS_MAX", 1)
+    monkeypatch.setattr("wallet.batch.PART_OUTPUTS_MAX", 1)
+
+
+def batch(folder: Path, *lines: str) -> str:
+    """A file of payments."""
+    file = folder / "batch.csv"
+    file.write_text("\n".join(["address,amount,memo", *lines]) + "\n")
+    return str(file)
+
+
+@pytest.mark.usefixtures("parts_of_one")
+def test_batch_that_stops_midway_tells_how_far_it_came_and_goes_on(
+    node: ToyNode, alice: Tael, shop: str, tmp_path: Path
+) -> None:
+    file = batch(tmp_path, *(f"{shop},3.9999,{n}" for n in range(3)))
+    out = tmp_path / "out.csv"
+    args = ("--csv", file, "--request-id", "b", "--yes", "--out", str(out))
+    result = alice.invoke("pay", *args, "--fee", "0.0002")
+    assert "2 of 3 transactions are made; the next one: not enough" in result.stderr
+    assert result.exit_code == 5
+    assert [line.split(",")[5] for line in out.read_text().splitlines()[1:]] == [
+        "waiting", "waiting", "open"
+    ]  # fmt: skip
+    node.mine()
+    pay_from(node, str(alice.json("address", "--new")["address"]), 4 * COIN)
+    node.mine()
+    assert alice.json("pay", *args)["state"] == "waiting"
+    node.mine()
+    assert alice.json("pay", *args)["state"] == "confirmed"
+    assert node.balance_of(shop) == 3 * 399_990_000
+
+
+@pytest.mark.usefixtures("parts_of_one")
+def test_batch_shows_its_totals_and_asks_once(
+    node: ToyNode, alice: Tael, shop: str, tmp_path: Path
+) -> None:
+    file = batch(tmp_path, f"{shop},1,a", f"{shop},2,b")
+    shown = alice.run("pay", "--csv", file, "--request-id", "b", "--dry-run")
+    assert "2 payments in 2 transactions" in shown
+    assert "3.00000000 TAEL" in shown
+    assert not node.mempool
+    assert "confirm with --yes" in alice.fails("pay", "--csv", file, "--request-id", "b")
+    assert alice.invoke("pay", "--request-id", "b").exit_code == 1  # nothing is recorded
+
+
+@pytest.mark.usefixtures("parts_of_one")
+def test_batch_with_another_line_is_another_payment(alice: Tael, shop: str, tmp_path: Path) -> None:
+    args = ("--request-id", "b", "--yes")
+    alice.run("pay", "--csv", batch(tmp_path, f"{shop},1,a", f"{shop},2,b"), *args)
+    for lines in ([f"{shop},1,a"], [f"{shop},1,a", f"{shop},2,c"], [f"{shop},2,b", f"{shop},1,a"]):
+        assert exit_code(alice, "pay", "--csv", batch(tmp_path, *lines), *args) == 3
+
+
+@pytest.mark.usefixtures("parts_of_one")
+def test_batch_for_which_there_is_not_enough_is_not_begun(
+    node: ToyNode, alice: Tael, shop: str, tmp_path: Path
+) -> None:
+    file = batch(tmp_path, f"{shop},1,a", f"{shop},99,b")
+    told = alice.fails("pay", "--csv", file, "--request-id", "b", "--yes")
+    assert "not enough TAEL: 100.00000000 TAEL to pay, 12.00000000 TAEL to spend" in told
+    assert not node.mempool
+
+
+def test_report_that_cannot_be_written_does_not_look_like_no_payment(
+    node: ToyNode, alice: Tael, shop: str
+) -> None:
+    args = ("pay", shop, "1", "--request-id", "7", "--yes", "--out", "/nowhere/x.csv")
+    assert exit_code(alice, *args) == 5
+    assert len(node.mempool) == 1
+
+
+def test_payment_in_words_says_where_it_stands(node: ToyNode, alice: Tael, shop: str) -> None:
+    shown = alice.run("pay", shop, "1", "--request-id", "7", "--yes")
+    assert "waiting to be mined, until block" in shown
+    node.mine()
+    assert "confirmations: 1" in alice.run("pay", "--request-id", "7")
+
+
+def test_asset_is_paid_once_by_ticker_or_id(node: ToyNode, alice: Tael, shop: str) -> None:
+    issued = alice.json("issue", "SHARE", "100", "--decimals", "2", "--yes")
+    node.mine()
+    args = (shop, "1.25", "--request-id", "7", "--yes")
+    first = alice.json("pay", *args, "--asset", "SHARE")["parts"][0]["txid"]
+    asset = next(o["asset"] for o in issued["outputs"] if o["asset"])
+    assert alice.json("pay", *args, "--asset", asset)["parts"][0]["txid"] == first
+    assert exit_code(alice, "pay", *args) == 3

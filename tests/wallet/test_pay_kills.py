@@ -16,6 +16,7 @@ from tests.support.fragile import lose_power
 from tests.support.rpc_node import ToyNode, pay_from
 from tests.support.tael_forks import ENDED, Ended, Forks
 from tests.support.wallet_cli import Tael
+from wallet.batch import PART_OUTPUTS_MAX
 
 AMOUNT = COIN // 10
 FILES = ("*.wallet", "*.bak", "*.new", "*.request")
@@ -89,6 +90,30 @@ def test_payment_that_was_ended_anywhere_is_made_once_when_asked_again(
         assert payer.pay(*args, seed=300 + at).code == 0, steps[at]
         node.mine()
         assert node.balance_of(shop) == number * AMOUNT, steps[at]
+
+
+def test_batch_that_was_ended_between_its_parts_pays_everybody_once(
+    node: ToyNode, alice: Tael, bob: Tael, url: str, forks: Forks
+) -> None:
+    shop = str(bob.json("address")["address"])
+    payer, rng = Payer(alice, url, forks, node), random.Random(8)
+    file = alice.folder / "batch.csv"
+    count = PART_OUTPUTS_MAX + 1
+    rows = [f"{shop},0.001,{number}" for number in range(count)]
+    file.write_text("\n".join(["address,amount,memo", *rows]) + "\n")
+    steps = payer.pay("--csv", str(file), "--request-id", "whole", seed=1).steps
+    assert steps.count("ask sendrawtransaction") == 2
+    first = next(at for at, step in enumerate(steps) if step.startswith("create"))
+    for number, at in enumerate(rng.sample(range(first, len(steps)), 7), 2):
+        args = ("--csv", str(file), "--request-id", f"salaries-{at}")
+        payer.refill()
+        ended = payer.pay(*args, seed=500 + at, at=at)
+        assert ended.code == ENDED or at >= len(ended.steps), steps[at]
+        if rng.random() < 0.5:
+            node.mine()
+        assert payer.pay(*args, seed=600 + at).code == 0, steps[at]
+        node.mine()
+        assert node.balance_of(shop) == number * count * COIN // 1_000, steps[at]
 
 
 def test_two_processes_that_pay_one_id_at_once_pay_once(

@@ -28,6 +28,7 @@ from wallet.keys import RECEIVE
 from wallet.scan import Incoming, Say, incoming
 
 CONFIRMATIONS_MAX = 1_000_000
+SPAN_MAX_S = 10 * 366 * 86_400
 _SPAN = re.compile(r"([0-9]{1,6})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _PNG_SCALE = 8
@@ -83,9 +84,10 @@ def create(
 
 def _span(text: str) -> int:
     match = _SPAN.fullmatch(text)
-    if not match or not int(match[1]):
-        raise WalletError("--expires takes a span of time: 90s, 15m, 2h, 7d")
-    return int(match[1]) * _SECONDS[match[2]]
+    span = int(match[1]) * _SECONDS[match[2]] if match else 0
+    if not 1 <= span <= SPAN_MAX_S:
+        raise WalletError("--expires takes a span of time up to ten years: 90s, 15m, 2h, 7d")
+    return span
 
 
 def _asset_info(app: App, wallet: Wallet, asset: str | None) -> AssetInfo:

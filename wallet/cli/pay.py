@@ -69,12 +69,16 @@ def pay(
             check_same(app, record, source)
         else:
             record = _promise(app, wallet, source)
+        stopped: WalletError | None = None
         if record.parts:
-            outcomes = _pay_parts(app, wallet, journal, record, chosen, again)
+            outcomes, stopped = _pay_parts(app, wallet, journal, record, chosen, again)
         else:
             outcomes = [pay_once(app, wallet, journal, record, chosen, anew=again)]
         _note(wallet, outcomes, note)
-    _finish(app, record, outcomes, out)
+    _tell(app, record, outcomes)
+    if out is not None:
+        _write_report(app, record, outcomes, Path(out).expanduser())
+    _raise_what_is_left(record, outcomes, stopped)
 
 
 def _promise(app: App, wallet: Wallet, source: Source) -> Record:
@@ -174,13 +178,13 @@ def _summary(app: App, record: Record) -> str:
 
 def _pay_parts(
     app: App, wallet: Wallet, journal: Journal, record: Record, options: SpendOptions, again: bool
-) -> list[Outcome]:
-    """The parts of a batch in their order, as far as the node takes them."""
+) -> tuple[list[Outcome], WalletError | None]:
+    """The parts of a batch in their order, as far as that goes, and what stopped it."""
     if journal.load(record.id) is None:
         if not app.settings.json:
             _show_totals(app, record)
         if options.dry_run:
-            return []
+            return [], None
         app.confirm(f"Pay all in {record.parts} transactions?", options.yes)
         journal.save(record)
     options = msgspec.structs.replace(options, yes=True)
@@ -192,11 +196,16 @@ def _pay_parts(
             id=part_id, chain_id=record.chain_id, payments=record.payments[rows],
             assets=record.assets,
         )  # fmt: skip
-        outcomes.append(pay_once(app, wallet, journal, part, options, anew=again))
+        try:
+            outcomes.append(pay_once(app, wallet, journal, part, options, anew=again))
+        except WalletError as error:
+            if not outcomes:
+                raise
+            return outcomes, error
         now = outcomes[-1][1]
         if now is None or now.state not in (State.WAITING, State.CONFIRMED):
             break  # the next would spend the coins of this one
-    return outcomes
+    return outcomes, None
 
 
 def _show_totals(app: App, record: Record) -> None:
@@ -219,26 +228,54 @@ def _note(wallet: Wallet, outcomes: Sequence[Outcome], label: str) -> None:
         wallet.save()
 
 
-def _finish(app: App, record: Record, outcomes: Sequence[Outcome], out: str | None) -> None:
-    """Tell what came of it. Raises: NotPaid, NotSettled."""
+def _tell(app: App, record: Record, outcomes: Sequence[Outcome]) -> None:
+    """What came of it."""
     reached = [now for _, now in outcomes if now is not None]
-    state = _state_of(record, reached)
-    if out is not None:
-        write_file(Path(out).expanduser(), report(app, record, outcomes))
+    infos = infos_of(record)
     data = {
         "request_id": record.id,
-        "state": state,
+        "state": _state_of(record, reached),
         "parts": [_part_data(part, now) for part, now in outcomes if now is not None],
         "totals": [
             {**asset_data(info), **amount_data(total, info.decimals)}
             for asset, total in totals_of(record.payments).items()
-            for info in (described(asset, infos_of(record)),)
+            for info in (described(asset, infos),)
         ],
         "payments": len(record.payments),
     }
-    if app.settings.json or state in (State.WAITING, State.CONFIRMED):
-        app.out.result(data, lambda: _tell(app, record, reached))
+
+    def show() -> None:
+        for now in reached:
+            if now.state is State.CONFIRMED:
+                where = f"in block {now.height:,}, confirmations: {now.confirmations:,}"
+            elif now.state is State.WAITING:
+                where = f"waiting to be mined, until block {now.expiry:,}"
+            else:
+                continue  # of which the error tells
+            app.out.line(f"Request {record.id}: {to_text(now.txid)} {where}")
+
+    app.out.result(data, show)
+
+
+def _write_report(app: App, record: Record, outcomes: Sequence[Outcome], path: Path) -> None:
+    try:
+        write_file(path, report(app, record, outcomes))
+    except WalletError as error:  # which shall not look as if nothing had been paid
+        raise NotSettled(f"{error}; ask again with the same id") from None
+
+
+def _raise_what_is_left(
+    record: Record, outcomes: Sequence[Outcome], stopped: WalletError | None
+) -> None:
+    """Raises: NotPaid, NotSettled."""
+    reached = [now for _, now in outcomes if now is not None]
+    state = _state_of(record, reached)
     worst = next((now for now in reached if now.state == state), None)
+    if stopped is not None:
+        raise NotSettled(
+            f"{len(outcomes)} of {record.parts} transactions are made; the next one: {stopped} (do the same "
+            "again to go on)"
+        )
     if worst is None:
         return
     if state == State.VOID:
@@ -280,15 +317,6 @@ def _part_data(part: Record, now: Standing) -> dict[str, Any]:
         "attempts": [to_text(entry.txid) for entry in part.attempts],
         "payments": len(part.payments),
     }
-
-
-def _tell(app: App, record: Record, reached: Sequence[Standing]) -> None:
-    for now in reached:
-        where = (
-            f"in block {now.height:,}, {now.confirmations:,} confirmations" if now.height else ""
-        )
-        waiting = f"waiting to be mined, until block {now.expiry:,}"
-        app.out.line(f"Request {record.id}: {to_text(now.txid)} {where or waiting}")
 
 
 def report(app: App, record: Record, outcomes: Sequence[Outcome]) -> bytes:

@@ -82,7 +82,7 @@ def write(app: App, txid: str, out: str, confirmations: int) -> None:
     app.out.result(
         data,
         lambda: app.out.line(
-            f"Receipt of {to_text(wanted)}, block {proven.height:,}, {proven.depth:,} confirmations: {out}"
+            f"Receipt of {to_text(wanted)}, block {proven.height:,}, blocks shown: {proven.depth:,}, in {out}"
         ),
     )
 
@@ -262,7 +262,9 @@ def _show(app: App, proven: Proven, is_trusted: bool, confirmations: int | None)
         f"  stands in block {proven.height:,} ({name_of(proven.block)}), "
         f"mined {time_text(proven.block.time)} UTC by its own word"
     )
-    line(f"  under {proven.depth:,} blocks that took {work_text(proven.work)} to find")
+    line(
+        f"  blocks shown from it on: {proven.depth:,}, which took {work_text(proven.work)} to find"
+    )
     line("It pays:")
     app.out.table(
         ("  To", ">Amount", "Memo"),
@@ -290,6 +292,6 @@ def _show(app: App, proven: Proven, is_trusted: bool, confirmations: int | None)
         line("  that no reorganisation came after the last block shown")
     else:
         line(
-            f"  nothing about the chain: the node has the block too, {confirmations:,} confirmations deep"
+            f"  nothing about the chain: the node has the block too, confirmations: {confirmations:,}"
         )
     line("  who the people behind the addresses are, and whether the money was spent since")
