@@ -19,13 +19,13 @@ from http import HTTPStatus
 from typing import Any, NoReturn
 
 from aiohttp import HttpVersion10, HttpVersion11, web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from node.hosts import HostNames
 from node.rpc.auth import Authenticator, User
 from node.rpc.connection import RESTS, Connection, Desk, LongWay
 from node.rpc.dispatch import Dispatcher, Reply
 from node.rpc.heads import SERVER_NAME
+from node.rpc.http_log import HttpLog
 from node.rpc.limits import Limits
 from node.rpc.listener import Listener
 
@@ -48,28 +48,6 @@ class _Refused(Exception):
         self.status = status
         self.reason = reason
         self.headers = headers
-
-
-class _HttpLog(logging.LoggerAdapter[logging.Logger]):
-    """What aiohttp has to say. It takes bytes that are no HTTP, and a client that left amid its body,
-    for errors of its own, with a traceback for each: strangers would fill the log."""
-
-    def __init__(self) -> None:
-        super().__init__(_log)
-        self._unreadable = 0
-
-    def exception(self, msg: object, *args: object, **kwargs: Any) -> None:
-        error = kwargs.get("exc_info")
-        if isinstance(error, HttpProcessingError):
-            self._unreadable += 1
-            if self._unreadable & (self._unreadable - 1) == 0:
-                reason = error.message.partition("\n")[0].rstrip(":")
-                who = args[0] if args else "?"
-                _log.warning(
-                    "not HTTP, on the RPC from %s: %s (%d so far)", who, reason, self._unreadable
-                )
-        elif not isinstance(error, ConnectionError):
-            super().exception(msg, *args, **kwargs)
 
 
 class RpcServer:
@@ -104,7 +82,7 @@ class RpcServer:
         self._http = web.Server(
             self._handle, access_log=None, keepalive_timeout=NEVER_S, lingering_time=2,
             auto_decompress=False,  # a few bytes could grow to gigabytes
-            logger=_HttpLog(),
+            logger=HttpLog(_log, "the RPC"),
         )  # fmt: skip
         self.port = await self._listener.start(host, port)
         self._look()

@@ -8,6 +8,7 @@ HTML.
 from __future__ import annotations
 
 import pkgutil
+import re
 import tomllib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ CODES = ("en", "zh")
 ACCEPT_MAX = 200
 """Characters of an Accept-Language that are looked at."""
 _CHOICES_MAX = 20
+_WEIGHT = re.compile(r"[qQ]=([01](\.[0-9]{0,3})?)")
 
 Forms = Mapping[str, Markup]
 """The forms of one text: `other`, and `one` where one thing is told apart."""
@@ -70,10 +72,7 @@ def choose(chosen: str | None, accepted: str) -> str:
 
 def _weight(parameter: str) -> float:
     """Of `q=0.8`; 1 where nothing is said, 0 where it makes no sense."""
-    name, _, value = parameter.strip().partition("=")
-    if not name:
+    if not parameter.strip():
         return 1.0
-    try:
-        return min(1.0, float(value)) if name.strip() == "q" else 0.0
-    except ValueError:
-        return 0.0
+    match = _WEIGHT.fullmatch(parameter.strip())
+    return float(match[1]) if match else 0.0

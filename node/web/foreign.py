@@ -43,6 +43,11 @@ def foreign(text: str) -> Markup:
     return Markup('<bdi class="foreign">{}</bdi>').format(Markup("").join(shown))
 
 
+def without_unseen(text: str) -> str:
+    """What is left of a text for a place that holds no HTML, such as a field of a form."""
+    return "".join(character for character in text if not _is_unseen(character))
+
+
 def foreign_bytes(data: bytes) -> Markup:
     """The same of bytes: as text where they are UTF-8, else in hex."""
     try:

@@ -21,7 +21,8 @@ REST_S = 1.0
 """Between two events to one page: many changes in a short time are one."""
 MEMPOOL_LOOK_S = 3.0
 """How often the mempool is looked at. A new block is told at once."""
-HEARTBEAT_S = 20.0
+HEARTBEAT_RESTS = 20
+"""Rests after which a line without meaning is sent, for what closes connections that are silent."""
 SEND_S = 10.0
 RETRY_MS = 5_000
 """After which a browser connects again."""
@@ -91,7 +92,7 @@ class Pulse:
         """The number of the last change, once it is not `seen`, or after a while all the same."""
         if self.number == seen:
             with suppress(TimeoutError):
-                async with asyncio.timeout(HEARTBEAT_S):
+                async with asyncio.timeout(REST_S):
                     await self._changed.wait()
         return self.number
 
@@ -118,11 +119,17 @@ async def live(request: web.Request) -> web.StreamResponse:
         await response.prepare(request)
         seen = pulse.number
         await _send(response, b"retry: %d\ndata: %d\n\n" % (RETRY_MS, seen))
-        while not pulse.is_closed:
+        quiet = 0
+        # Whoever went away is noticed within a rest, or a few hasty readers would take every place.
+        while not pulse.is_closed and request.transport is not None:
             number = await pulse.wait(seen)
-            await _send(response, b":\n\n" if number == seen else b"data: %d\n\n" % number)
+            quiet = quiet + 1 if number == seen else 0
+            if number != seen:
+                await _send(response, b"data: %d\n\n" % number)
+                await asyncio.sleep(REST_S)
+            elif quiet % HEARTBEAT_RESTS == 0:
+                await _send(response, b":\n\n")
             seen = number
-            await asyncio.sleep(REST_S)
     except (TimeoutError, ConnectionError):
         if request.transport is not None:
             request.transport.abort()

@@ -8,6 +8,7 @@ import re
 from consensus.address import AddressError, decode_address
 from consensus.hashes import AssetId, BlockHash, Txid, from_text
 from node.rpc.shapes import address_of
+from node.web.foreign import without_unseen
 from node.web.pages import Elsewhere, Page
 from node.web.view_assets import READ_AHEAD, AssetRow, asset_row
 from node.web.visitor import Ask
@@ -22,7 +23,7 @@ _HEIGHT = re.compile(r"[0-9][0-9, _]{0,12}")
 
 async def search(ask: Ask) -> Page:
     """The page of the one thing that is meant, or a list of assets that may be."""
-    text = ask.get("q")[:TEXT_MAX]
+    text = without_unseen(ask.get("q")[:TEXT_MAX])
     place = _place(ask, text)
     if place:
         raise Elsewhere(place)

@@ -50,7 +50,7 @@
   };
 
   const update = async () => {
-    if (isBusy || document.hidden) {
+    if (isBusy) {
       isDue = true;
       return;
     }
@@ -68,19 +68,33 @@
     if (isDue) update();
   };
 
+  // A page that nobody sees holds no connection: browsers have six for each server.
+  let source = null;
+  let polling = 0;
+  const leave = () => {
+    if (source) source.close();
+    source = null;
+    clearInterval(polling);
+  };
+  const listen = () => {
+    if (source || document.hidden) return;
+    source = new EventSource("/live");
+    source.onmessage = (event) => {
+      const isNews = last !== null && last !== event.data;
+      last = event.data;
+      say("on");
+      if (isNews) update();
+    };
+    source.onerror = () => {
+      say("off");
+      if (source.readyState !== EventSource.CLOSED) return;
+      clearInterval(polling);
+      polling = setInterval(update, POLL_MS);
+    };
+  };
+
   if (!regions().length) return;
-  document.addEventListener("visibilitychange", () => {
-    if (!document.hidden && isDue) update();
-  });
-  const source = new EventSource("/live");
-  source.onmessage = (event) => {
-    const isNews = last !== null && last !== event.data;
-    last = event.data;
-    say("on");
-    if (isNews) update();
-  };
-  source.onerror = () => {
-    say("off");
-    if (source.readyState === EventSource.CLOSED) setInterval(update, POLL_MS);
-  };
+  document.addEventListener("visibilitychange", () => (document.hidden ? leave() : listen()));
+  addEventListener("pagehide", leave);
+  addEventListener("pageshow", listen);
 })();

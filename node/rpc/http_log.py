@@ -1,0 +1,33 @@
+"""What aiohttp has to say of the connections of strangers, in lines that do not fill the log."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from aiohttp.http_exceptions import HttpProcessingError
+
+
+class HttpLog(logging.LoggerAdapter[logging.Logger]):
+    """aiohttp takes bytes that are no HTTP, and a client that left amid its body, for errors of its own,
+    with a traceback for each: strangers would fill the log."""
+
+    def __init__(self, logger: logging.Logger, where: str) -> None:
+        """`where`: whose connections they are, as in "not HTTP, on the RPC from …"."""
+        super().__init__(logger)
+        self._where = where
+        self._unreadable = 0
+
+    def exception(self, msg: object, *args: object, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info")
+        if isinstance(error, HttpProcessingError):
+            self._unreadable += 1
+            if self._unreadable & (self._unreadable - 1) == 0:  # 1, 2, 4, 8 …
+                reason = error.message.partition("\n")[0].rstrip(":")
+                who = args[0] if args else "?"
+                self.logger.warning(
+                    "not HTTP, on %s from %s: %s (%d so far)",
+                    self._where, who, reason, self._unreadable,
+                )  # fmt: skip
+        elif not isinstance(error, ConnectionError):
+            super().exception(msg, *args, **kwargs)
