@@ -18,6 +18,7 @@ STEP = 10
 GAP = 2
 LEAST = 1
 """Height of a bar that would be too low to be seen, as long as it is not nothing."""
+NEGLIGIBLE = 1e-60
 _NICE = (10, 15, 20, 25, 30, 40, 50, 60, 80, 100)
 
 
@@ -51,8 +52,8 @@ class Bar(NamedTuple):
 
 
 def nice_top(most: float) -> float:
-    """A round number that is no less than `most`; 1 if that is 0."""
-    if most <= 0:
+    """A round number that is no less than `most`; 1 if that is next to nothing."""
+    if most < NEGLIGIBLE:
         return 1
     power = 1.0
     while most > 10 * power:

@@ -217,6 +217,8 @@ async def dress_faults(request: web.Request, handler: Handler) -> web.StreamResp
         if "Allow" in fault.headers:
             response.headers["Allow"] = fault.headers["Allow"]
         return response
+    except ConnectionError:
+        raise  # whoever asked went away
     except Exception as error:
         log.error("cannot show %s: %s", request.path[:200], error, exc_info=error)
         if "text/html" not in request.headers.get("Accept", ""):
