@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote, unquote
 
-from consensus.hashes import HASH_BYTES, AssetId, LockHash, from_text
+from consensus.hashes import HASH_BYTES, AssetId, LockHash, from_text, to_text
 from consensus.params import AMOUNT_MAX
 from consensus.tx import NATIVE
 from node.ledger import Balance
 from node.rpc.shapes import address_of
+from node.web.foreign import without_unseen
 from node.web.labels import Labels
 from node.web.pages import NotFound, Page
 from node.web.view_address import changes, find_lock, qr
@@ -25,8 +26,15 @@ SAFE_CONFIRMATIONS = 6
 """Blocks behind which a payment of everyday size is taken for settled."""
 HISTORY_READ = 200
 """Newest entries among which the block is looked for that completed a payment."""
+URI_MAX = 2_000
+TEXT_MAX = 200
+NAMES = ("amount", "asset", "label", "message", "request", "expires")
+"""What a payment URI may say beside the address."""
+MUST = "req-"
+"""Before the name of what must be understood."""
 _AMOUNT = re.compile(r"[0-9]{1,20}(\.[0-9]{1,18})?")
-_TEXTS = ("label", "message")
+_NUMBER = re.compile(r"[A-Za-z0-9._-]{0,64}")
+_TIME = re.compile(r"[0-9]{0,10}")
 
 
 class Request(NamedTuple):
@@ -36,8 +44,11 @@ class Request(NamedTuple):
     asset: AssetId
     units: int | None
     """None where the payer chooses the amount."""
-    texts: dict[str, str]
-    """Label and message, of whoever asks."""
+    label: str
+    """Who asks, and what for: both in the words of whoever made the request."""
+    message: str
+    expires: int | None
+    """Seconds since 1970 after which it should not be paid any more."""
     uri: str
 
 
@@ -45,7 +56,7 @@ class State(NamedTuple):
     """How far it is paid."""
 
     text: str
-    """The key of a text: unpaid, part, waiting, paid, over."""
+    """The key of a text: unpaid, part, expired, waiting, paid, over."""
     confirmed: int
     waiting: int
     confirmations: int | None
@@ -53,34 +64,40 @@ class State(NamedTuple):
 
 
 def _given(ask: Ask) -> dict[str, str]:
-    """What the query says, or the payment URI in it."""
-    uri = ask.get("uri")
+    """What the query says, or the payment URI in it, by the names of `NAMES`. Raises: NotFound."""
+    uri = ask.get("uri", URI_MAX)
     if not uri:
-        return {name: ask.get(name) for name in ("address", "amount", "asset", *_TEXTS)}
+        return {name: ask.get(name) for name in ("address", *NAMES)}
     scheme, _, rest = uri.partition(":")
+    address, _, query = rest.partition("?")
+    given: dict[str, str] = {}
+    for pair in query.split("&") if query else ():
+        name, _, value = pair.partition("=")
+        known = name.removeprefix(MUST)
+        # What must be understood and is not, or stands twice, would be read otherwise elsewhere.
+        if known in given or (known not in NAMES and name.startswith(MUST)):
+            raise NotFound("missing_request")
+        given[known] = unquote(value, errors="replace")
     if scheme.lower() != SCHEME:
         raise NotFound("missing_request")
-    address, _, query = rest.partition("?")
-    given = dict(parse_qsl(query, max_num_fields=20))
-    if any(name.startswith("req-") for name in given):
-        raise NotFound("missing_request")  # something that must be understood, and is not
-    return {name: given.get(name, "") for name in ("amount", "asset", *_TEXTS)} | {
-        "address": address
-    }
+    return {name: given.get(name, "") for name in NAMES} | {"address": address}
 
 
 def read_request(ask: Ask, labels: Labels) -> Request:
     """Raises: NotFound (it makes no sense)."""
-    given = _given(ask)
-    lock = find_lock(ask, given["address"])
+    given = {name: without_unseen(value)[:TEXT_MAX] for name, value in _given(ask).items()}
+    lock = find_lock(ask, given.pop("address"))
     asset = _asset(ask, given["asset"])
-    decimals = labels.of(asset).decimals
-    units = _units(given["amount"], decimals) if given["amount"] else None
-    texts = {name: given[name] for name in _TEXTS if given[name]}
-    address = address_of(lock, ask.node.ledger.params)
-    named = {name: given[name] for name in ("amount", "asset", *_TEXTS) if given[name]}
-    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in named.items())
-    return Request(lock, asset, units, texts, f"{SCHEME}:{address}{'?' if query else ''}{query}")
+    given["asset"] = to_text(asset)
+    if not _NUMBER.fullmatch(given["request"]) or not _TIME.fullmatch(given["expires"]):
+        raise NotFound("missing_request")
+    units = _units(given["amount"], labels.of(asset).decimals) if given["amount"] else None
+    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in given.items() if value)
+    return Request(
+        lock, asset, units, given["label"], given["message"],
+        int(given["expires"]) if given["expires"] else None,
+        f"{SCHEME}:{address_of(lock, ask.node.ledger.params)}{'?' if query else ''}{query}",
+    )  # fmt: skip
 
 
 def _asset(ask: Ask, text: str) -> AssetId:
@@ -122,6 +139,8 @@ def state_of(ask: Ask, request: Request) -> State:
         return State(text, had, coming, _confirmations(ask, request, had - wanted))
     if had + coming >= wanted:
         return State("pay_waiting", had, coming, None)
+    if request.expires is not None and request.expires < ask.node.clock():
+        return State("pay_expired", had, coming, None)
     return State("pay_part" if had + coming else "pay_unpaid", had, coming, None)
 
 
@@ -138,7 +157,7 @@ def _confirmations(ask: Ask, request: Request, spare: int) -> int | None:
 
 async def pay(ask: Ask) -> Page:
     """A request and its state; without one, a form to make one."""
-    if not ask.get("address") and not ask.get("uri"):
+    if not (ask.get("address") or ask.get("uri")):
         return Page("pay_form", {})
     if not ask.node.ledger.is_indexed:
         raise NotFound("missing_index")

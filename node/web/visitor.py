@@ -30,9 +30,9 @@ class Ask(NamedTuple):
     query: Mapping[str, str]
     language: Language
 
-    def get(self, name: str) -> str:
+    def get(self, name: str, most: int = QUERY_MAX) -> str:
         """A value of the query, cut to a bearable length; empty if it is absent."""
-        return self.query.get(name, "")[:QUERY_MAX].strip()
+        return self.query.get(name, "")[:most].strip()
 
     def number(self, name: str, most: int) -> int | None:
         """A value of the query from 0 to `most`; None if it is no such number."""
