@@ -49,7 +49,7 @@ class Follower:
         self._log = event_log
         self._desk = desk
         self._ledger = ledger
-        self._is_beside = False
+        self.is_beside = False
         """Whether the log stands where the ledger does, and hears of every change."""
         self._has_mempool = False
         """Whether what waited over the restart is back."""
@@ -97,16 +97,16 @@ class Follower:
             self._log.tx_removed(event.txid, event.reason.value, event.by)
 
     def _on_tip(self, _: TipChanged) -> None:
-        if not self._is_beside:
+        if not self.is_beside:
             self._wake.set()
 
     def _may_go_on(self) -> bool:
-        if self._is_beside and self._log.journal.waiting > ROWS_MAX:
+        if self.is_beside and self._log.journal.waiting > ROWS_MAX:
             self._leave()
-        return self._is_beside
+        return self.is_beside
 
     def _leave(self) -> None:
-        self._is_beside = False
+        self.is_beside = False
         self._wake.set()
 
     # Walking behind
@@ -120,14 +120,14 @@ class Follower:
             await self._wake.wait()
             self._wake.clear()
             await self.catch_up()
-            while self._is_beside and self._log.scanning:
+            while self.is_beside and self._log.scanning:
                 self._look_back()
                 await pause()
                 await self._desk.has_room(ROWS_MAX // 2)
 
     async def catch_up(self) -> None:
         """Walk to the tip, unless there already. Raises: StorageError."""
-        while not self._is_beside:
+        while not self.is_beside:
             if self._failure is not None:
                 raise self._failure
             step = self._step()
@@ -135,7 +135,7 @@ class Follower:
                 return  # the next tip may help
             if step is _Step.ARRIVED and not self._ledger.mempool.is_returning:
                 self._compare_mempool()
-                self._is_beside = True
+                self.is_beside = True
                 self._wake.set()
                 return
             await pause()

@@ -7,7 +7,7 @@ anybody before.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Executor
 from typing import TypeVar
 
@@ -59,16 +59,15 @@ class Journal:
 
     async def write(self) -> None:
         """Write what was put until now. Raises: StorageError; then nothing of it is on the disk."""
-        await self.finish()
+        assert not self._writing, "one batch at a time, and what failed is not written again"
+        # Before anything else gets a turn: what comes next belongs to the next batch, with its head.
+        self._rows, self._writing = {}, self._rows
         # A task of its own: half a write must not be left behind by a caller that gives up.
-        self._task = asyncio.create_task(self._write())
+        self._task = asyncio.create_task(self._write(self._writing))
         await asyncio.wait([self._task])
         self._task.result()
 
-    async def _write(self) -> None:
-        assert not self._writing, "what failed is not written again"
-        self._rows, self._writing = {}, self._rows
-        rows = self._writing
+    async def _write(self, rows: Mapping[bytes, bytes | None]) -> None:
         await asyncio.get_running_loop().run_in_executor(
             self._writer, lambda: _own(lambda: self._database.write(rows.items()))
         )

@@ -163,14 +163,16 @@ class EventLog:
         assert header.previous == self.tip.hash, "blocks are put on one after the other"
         self.tip = Place(node.hash, node.height)
         watched = self.watched
-        found: list[tuple[int, Tx, int, TxOut]] = []
+        found: list[tuple[Tx, int, TxOut]] = []
         if watched or self.waiting:
-            for position, tx in enumerate(block.txs):
-                if tx.txid in self.waiting:
+            for tx in block.txs:
+                # What was told to wait is told to be confirmed, watched or not by now.
+                told = self.waiting.get(tx.txid)
+                if told is not None:
                     self._put_waiting(tx.txid, ())
                 for vout, output in enumerate(tx.body.outputs):
-                    if output.lock in watched:
-                        found.append((position, tx, vout, output))
+                    if output.lock in watched or (told and _has(told, vout)):
+                        found.append((tx, vout, output))
         self._tell(
             Kind.BLOCK_CONNECTED,
             {
@@ -182,7 +184,7 @@ class EventLog:
             },
         )
         payments = tuple(
-            self._confirm(tx, vout, output, node, past=False) for _, tx, vout, output in found
+            self._confirm(tx, vout, output, node, past=False) for tx, vout, output in found
         )
         self._put_block(node.height, BlockRow(node.hash, header.previous, payments))
 
@@ -276,6 +278,10 @@ class EventLog:
             self._take_back(Kind.PAYMENT_DROPPED, payment, {"reason": reason, "by": other})
         if txid in self.waiting:
             self._put_waiting(txid, ())
+
+
+def _has(told: Iterable[Payment], vout: int) -> bool:
+    return any(payment.vout == vout for payment in told)
 
 
 def _check_format(row: LogRow, chain_id: BlockHash) -> LogRow:
