@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from node.eventlog.desk import Desk, Page, Stopping
+from node.eventlog.desk import KEEPING, Desk, Keeping, Page, Stopping
 from node.eventlog.follower import Follower
 from node.eventlog.journal import Journal
 from node.eventlog.layout import Kinds
@@ -24,6 +24,7 @@ class Events:
     def __init__(
         self, journal: Journal, ledger: Ledger, clock: Callable[[], float],
         secret: Callable[[int], bytes], poster: Poster, rng: RandomSource,
+        keeping: Keeping = KEEPING,
     ) -> None:  # fmt: skip
         """Raises: StorageError."""
         self._journal = journal
@@ -31,7 +32,7 @@ class Events:
         self.log = EventLog(
             journal, ledger.params, clock, place, ledger.chain_id, lambda: secret(NAME_BYTES).hex()
         )
-        self.desk = Desk(self.log, clock, lambda: ledger.is_syncing)
+        self.desk = Desk(self.log, clock, lambda: ledger.is_syncing, keeping)
         self.follower = Follower(self.log, self.desk, ledger)
         self.webhooks = Webhooks(self.log, self.desk, poster, clock, rng, secret)
         self.desk.others = lambda: [row.acknowledged for row in self.webhooks.rows.values()]

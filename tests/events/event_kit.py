@@ -19,6 +19,7 @@ from consensus.params import REGTEST
 from node.blockfiles import RecordFiles
 from node.database import Database
 from node.db import Database as LevelDb
+from node.eventlog.desk import KEEPING, Keeping
 from node.eventlog.journal import Journal
 from node.eventlog.service import Events
 from node.events import EventBus
@@ -34,11 +35,15 @@ TURNS_MAX, TURN_S = 10_000, 0.002
 FOLDERS = ("blocks", "undo", "state")
 
 
-class NoPoster:
-    """Nobody is sent anything here."""
+class Posted:
+    """A receiver of webhooks that takes everything."""
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, Any]] = []
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        raise ConnectionError("nobody is there")
+        self.bodies.append(json.loads(body))
+        return 204
 
     async def close(self) -> None:
         """There is nothing to close."""
@@ -47,9 +52,11 @@ class NoPoster:
 class Life:
     """A ledger and its log, from a start to an end."""
 
-    def __init__(self, ledger: Ledger, events: Events) -> None:
+    def __init__(self, ledger: Ledger, events: Events, clock: list[float], posted: Posted) -> None:
         self.ledger = ledger
         self.events = events
+        self.clock = clock
+        self.posted = posted
 
     async def give(self, blocks: Iterable[Block]) -> None:
         for block in blocks:
@@ -102,7 +109,7 @@ class Life:
 @contextlib.asynccontextmanager
 async def open_life(
     directory: Path, *, is_killed: bool = False, indexed: bool = True,
-    database_of: Callable[[Path], Database] = LevelDb,
+    database_of: Callable[[Path], Database] = LevelDb, keeping: Keeping = KEEPING,
 ) -> AsyncIterator[Life]:  # fmt: skip
     """`is_killed`: at the end nothing is written that was not written before."""
     for name in (*FOLDERS, "events"):
@@ -128,7 +135,10 @@ async def open_life(
     await ledger.chain.settled()
     journal = Journal(database_of(directory / "events"), other)
     rng = random.Random(1)
-    events = Events(journal, ledger, lambda: NOW, rng.randbytes, NoPoster(), rng)
+    clock, posted = [NOW], Posted()
+    events = Events(
+        journal, ledger, lambda: clock[0], rng.randbytes, posted, rng, keeping
+    )  # fmt: skip
     try:
         await events.start(spawn)
         mempool = directory / "mempool"
@@ -136,7 +146,7 @@ async def open_life(
             for _ in ledger.load_mempool(mempool.read_bytes()):
                 await asyncio.sleep(0)
         events.follower.mempool_loaded()
-        yield Life(ledger, events)
+        yield Life(ledger, events, clock, posted)
         if not is_killed:
             mempool.write_bytes(ledger.mempool.dump())
             await events.close()
