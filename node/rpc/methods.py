@@ -88,6 +88,7 @@ METHODS = table(
         Method("disconnectnode", methods_network.disconnectnode, ADMIN, "network", UNCONNECTED),
         Method("ping", methods_network.ping, ADMIN, "network"),
         Method("watchaddress", methods_events.watchaddress, ADMIN, "events", IMPOSSIBLE + NOT_HERE),
+        Method("watchaddresses", methods_events.watchaddresses, ADMIN, "events", IMPOSSIBLE + NOT_HERE),
         Method("unwatchaddress", methods_events.unwatchaddress, ADMIN, "events", NOT_HERE),
         Method("listwatched", methods_events.listwatched, READ, "events", IMPOSSIBLE + NOT_HERE),
         Method("getevents", methods_events.getevents, READ, "events", IMPOSSIBLE + NOT_HERE + LOST),

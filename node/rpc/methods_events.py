@@ -26,6 +26,7 @@ from node.rpc.results.events import (
     EventPage,
     EventsInfo,
     Watched,
+    WatchedCount,
     WatchedPage,
     Webhook,
     WebhookAdded,
@@ -81,18 +82,36 @@ async def watchaddress(
     its label, if one is given, and may reach further back. What waits in the mempool is told too.
     """
     events = _log_of(node)
-    if address == BURN_LOCK:
+    _watch(events, [address], label, height)
+    await _settled(events)
+    return _show_watch(node, address, events.log.watched[address])
+
+
+async def watchaddresses(
+    node: Node, addresses: list[LockHash], label: str | None = None, height: int | None = None
+) -> WatchedCount:
+    """Like `watchaddress` for up to 1,000 at once, which takes no longer; says how many are watched now."""
+    events = _log_of(node)
+    _watch(events, addresses, label, height)
+    await _settled(events)
+    return {"count": len(events.log.watched)}
+
+
+def _watch(
+    events: Events, addresses: list[LockHash], label: str | None, height: int | None
+) -> None:  # fmt: skip
+    """Raises: RpcError; with room for some only, those before are watched."""
+    if BURN_LOCK in addresses:
         raise RpcError(Code.PARAMETER, "`address` destroys what it is paid")
     if label is not None and len(label.encode()) > LABEL_BYTES_MAX:
         raise RpcError(Code.PARAMETER, f"`label` has at most {LABEL_BYTES_MAX} bytes")
     if height is not None and height < 0:
         raise RpcError(Code.PARAMETER, "`height` must not be negative")
     try:
-        watch = events.follower.watch(address, label, height)
+        for address in addresses:
+            events.follower.watch(address, label, height)
     except desk.Refused as refused:
         raise _refused(refused) from None
-    await _settled(events)
-    return _show_watch(node, address, watch)
 
 
 async def _settled(events: Events) -> None:

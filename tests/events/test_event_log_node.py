@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from consensus.address import encode_address
+from consensus.hashes import LockHash
 from tests.support.chain import ALICE, BOB, CAROL, ToyChain
 from tests.support.daemon import Daemon, RpcFailure, feed, running
 from tests.support.economy import blocks_of, rewind, ripe_chain
@@ -155,6 +157,22 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     daemon = Daemon(tmp_path_factory.mktemp("node"), *OPTIONS)
     with running(daemon):
         yield daemon
+
+
+def test_many_addresses_are_watched_at_once_and_listed_in_pages(tmp_path: Path) -> None:
+    addresses = [encode_address("rtael", LockHash(n.to_bytes(32, "big"))) for n in range(1, 1_501)]
+    daemon = Daemon(tmp_path / "node", *OPTIONS)
+    with running(daemon):
+        assert daemon.call("watchaddresses", addresses[:1000]) == {"count": 1_000}
+        assert daemon.call("watchaddresses", addresses[1000:], "new") == {"count": 1_500}
+        first = daemon.call("listwatched", 1000)
+        second = daemon.call("listwatched", 1000, first["cursor"])
+        assert second["cursor"] is None
+        found = first["addresses"] + second["addresses"]
+        assert {row["address"] for row in found} == set(addresses)
+        assert [row["label"] for row in second["addresses"]] == ["new"] * 500
+        assert daemon.call("unwatchaddress", addresses[0]) is True
+        assert daemon.call("geteventsinfo")["watched"] == 1_499
 
 
 def test_what_is_not_there_is_not_removed(shared: Daemon) -> None:

@@ -89,6 +89,12 @@ class WatchedPage(TypedDict):
     cursor: Annotated[str | None, Says("ask for the next page with it; null at the end")]
 
 
+class WatchedCount(TypedDict):
+    """How many addresses are watched."""
+
+    count: int
+
+
 class Consumer(TypedDict):
     """Somebody who acknowledges events."""
 
