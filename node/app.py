@@ -47,6 +47,7 @@ from node.rpc.methods import METHODS
 from node.rpc.methods_mining import prepare_template, show_entry
 from node.store import Store
 from node.template import Template, TemplateBuilder
+from node.versions import Versions
 from p2p.config import NetworkConfig
 from p2p.hub import Hub
 
@@ -172,22 +173,27 @@ class Node:
 
     async def _open_store(self) -> Store:
         settings, directory, machine = self.settings, self.directory, self.machine
+        versions = Versions(directory)
+        is_old = versions.check(settings.config.reindex)  # before anything is touched
         first = genesis(settings.params)
         blocks = RecordFiles(directory.blocks, "blk", disk=machine.disk)
-        is_anew = settings.config.reindex
+        is_anew = is_old or settings.config.reindex
         undo = RecordFiles(
             directory.undo, "undo", disk=machine.disk, remedy=REBUILD, may_lack=is_anew
         )
         if is_anew:
             await check_sources(blocks, first.raw)
             log.info("rebuilding the database from the block files")
+            versions.begin_rebuilding()
             machine.destroy_database(directory.state)
         directory.make(directory.state)
         self._writer = machine.make_writer()
-        return Store(
+        store = Store(
             machine.open_database(directory.state), blocks, undo, self._writer, first.header.hash,
             settings.config.index, machine.clock.monotonic,
         )  # fmt: skip
+        versions.settle()
+        return store
 
     # JSON-RPC: up first, to say that the node is starting
 

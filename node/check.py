@@ -38,6 +38,7 @@ from node.layout import (
 )
 from node.mempool_file import load_file
 from node.recount import Absent, Recount
+from node.versions import Versions
 from p2p.addrbook import AddressBook
 from p2p.ports import RandomSource
 
@@ -101,6 +102,8 @@ class _Checker:
             self.left_out += 1
 
     def run(self) -> None:
+        if not self._are_versions_known():
+            return
         with ExitStack() as stack:
             blocks = self._open_files(self._directory.blocks, "blk", stack)
             undo = self._open_files(self._directory.undo, "undo", stack)
@@ -119,6 +122,15 @@ class _Checker:
         self._check_small_files()
 
     # Opening
+
+    def _are_versions_known(self) -> bool:
+        before = len(self.findings)
+        try:
+            for problem in Versions(self._directory).problems():
+                self.add(problem.what, problem.remedy)
+        except StorageError as error:
+            self.add(error.what, error.remedy)
+        return len(self.findings) == before
 
     def _open_files(self, path: Path, name: str, stack: ExitStack) -> RecordFiles | None:
         if not path.is_dir():

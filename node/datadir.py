@@ -11,6 +11,7 @@
 | `mempool.dat`   | what waited when the node stopped                       |
 | `peers.dat`     | addresses of other nodes                                |
 | `peer.pem`      | key and certificate by which peers know this node       |
+| `versions`      | in which version each of these was written              |
 | `.cookie`       | the password of the running node, for local programs    |
 | `restore.partial` | there only while a backup is being restored: no node starts |
 """
@@ -85,6 +86,15 @@ class DataDirectory:
         except OSError as error:
             raise StorageError(
                 f"cannot make {path}: {error.strerror}", "make room on the disk or mend its rights"
+            ) from None
+
+    def has_ledger(self) -> bool:
+        """Whether a node has begun to fill it. Raises: StorageError."""
+        try:
+            return not set(LEDGER_FOLDERS).isdisjoint(self._disk.listdir(self.path))
+        except OSError as error:
+            raise StorageError(
+                f"cannot read {self.path}: {error.strerror}", "mend its rights"
             ) from None
 
     def load(self, name: str) -> bytes | None:

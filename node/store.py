@@ -147,9 +147,11 @@ class Store:
                 "the data directory belongs to another network", "give another --datadir"
             )
         if found.format != FORMAT:
+            newer = "start the taeld that wrote it, or a newer one, or "
             raise StorageError(
-                f"the data directory has format {found.format}, this program reads {FORMAT}",
-                "start once with --reindex to rebuild it from the block files",
+                f"the database has format {found.format}, this program reads {FORMAT}",
+                f"{newer if found.format > FORMAT else ''}start once with --reindex to rebuild it "
+                "from the block files",
             )
         if found.indexed != self.indexed:
             state = "with" if found.indexed else "without"
