@@ -38,7 +38,7 @@ from node.identity import show_certificate
 from node.operations.example import example
 from node.operations.reload import LIVE, compare
 from node.operations.service import Service
-from node.operations.status import run_status
+from node.operations.status import UNKNOWN, run_status
 from node.options import data_options, run_options, where_options
 from node.system import System
 
@@ -132,12 +132,10 @@ def restore_command(context: click.Context, /, backup: Path, **given: Any) -> No
 def status_command(context: click.Context, /, once: bool, as_json: bool, **given: Any) -> None:
     """Show how the running node is: chain, waiting payments, fees, peers, what is wrong.
 
-    Ends with 0 if it is ready for users, 1 if not, 2 if none runs.
+    Ends with 0 if it is ready for users, 1 if not, 2 if none runs or that cannot be told.
     """
-    settings = _prepare(context.obj | _given(given))
-    with _told():
-        code = run_status(settings, once, as_json, time.time, time.monotonic, time.sleep)
-    sys.exit(code)
+    settings = _prepare(context.obj | _given(given), code=UNKNOWN)
+    sys.exit(run_status(settings, once, as_json, time.time, time.monotonic, time.sleep))
 
 
 @main.command("config")
@@ -150,14 +148,15 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if value not in (None, ())}
 
 
-def _prepare(given: dict[str, Any], is_run: bool = False) -> Settings:
-    """The settings of a command line, with the log set up; or end. A log file is the node's alone."""
+def _prepare(given: dict[str, Any], is_run: bool = False, code: int = 1) -> Settings:
+    """The settings of a command line, with the log set up; or end with `code`. A log file is the
+    node's alone."""
     try:
         settings = _read_settings(given)
         logged = settings if is_run else msgspec.structs.replace(settings, log_file=None)
         logs.install(settings.config.log_level, _log_handler(logged))
     except ConfigError as error:
-        _exit(str(error))
+        _exit(str(error), code)
     return settings
 
 
@@ -224,7 +223,8 @@ def _reload(node: Node, service: Service, given: dict[str, Any]) -> None:
         _follow(node, _read_settings(given))
     except ConfigError as error:
         log.error("configuration not read again, nothing has changed: %s", error)
-    service.resume()
+    finally:
+        service.resume()
 
 
 def _follow(node: Node, settings: Settings) -> None:
@@ -253,9 +253,9 @@ def start() -> None:
         _exit(f"the output cannot be written: {error.strerror}")
 
 
-def _exit(message: str) -> NoReturn:
+def _exit(message: str, code: int = 1) -> NoReturn:
     click.echo(f"taeld: {message}", err=True)
-    sys.exit(1)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ EVERY_S = 2.0
 BLOCKS_SHOWN = 5
 FEE_TARGETS = (1, 3, 6, 24)
 """Blocks within which a payment is to be confirmed."""
-READY, NOT_READY, NOT_RUNNING = 0, 1, 2
-"""Exit codes."""
+READY, NOT_READY, UNKNOWN = 0, 1, 2
+"""Exit codes; the last also if none runs."""
 VIEW = "node.operations.status_view"
 """Loaded when it is needed: what draws tables takes memory that a node has no use for."""
 
@@ -59,9 +59,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is shown."""
 
     state: str
-    """`ready`, `not ready`, `starting` or `not running`."""
+    """`ready`, `not ready`, `starting`, `not running` or `unknown`."""
     why: str = ""
-    """Of the last two."""
+    """Of the last three."""
     network: str = ""
     version: str = ""
     uptime_s: int = 0
@@ -83,8 +83,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         match self.state:
             case "ready":
                 return READY
-            case "not running":
-                return NOT_RUNNING
+            case "not running" | "unknown":
+                return UNKNOWN
             case _:
                 return NOT_READY
 
@@ -108,13 +108,15 @@ class Pace:
 
 
 def look(settings: Settings, pace: Pace) -> Status:
-    """Ask the node. Raises: ConfigError (it does not let us in)."""
+    """Ask the node."""
     try:
         return _look(settings, pace)
     except NoNode as error:
         return Status(state="not running", why=str(error))
     except Starting as error:
         return Status(state="starting", why=str(error))
+    except ConfigError as error:
+        return Status(state="unknown", why=str(error))
 
 
 def _look(settings: Settings, pace: Pace) -> Status:
@@ -174,7 +176,7 @@ def run_status(
     settings: Settings, once: bool, as_json: bool, time: Callable[[], float],
     monotonic: Callable[[], float], sleep: Callable[[float], None],
 ) -> int:  # fmt: skip
-    """Show the node, once or until interrupted; return the exit code. Raises: ConfigError.
+    """Show the node, once or until interrupted; return the exit code.
 
     `time` gives seconds since 1970.
     """

@@ -84,6 +84,25 @@ def test_node_that_does_not_run_ends_with_two(tmp_path: Path) -> None:
     assert "no node runs with --datadir" in out
 
 
+def test_node_that_knows_us_not_ends_with_two(pair: tuple[Daemon, Daemon], tmp_path: Path) -> None:
+    stranger = Daemon(tmp_path)
+    (tmp_path / ".cookie").write_text("__cookie__:wrong")
+    stranger.rpc_port = pair[0].rpc_port
+    code, out = status(stranger, "--json")
+    assert (code, json.loads(out)["state"]) == (2, "unknown")
+
+
+def test_settings_that_make_no_sense_are_not_taken_for_a_node_that_is_not_ready(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "taeld.toml").write_text("mempool-mb = 0")
+    made = subprocess.run(
+        command(Daemon(tmp_path), "--once"), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (made.returncode, made.stdout) == (2, "")
+    assert made.stderr == "taeld: mempool-mb must be from 1 to 100000\n"
+
+
 def test_text_has_neither_colours_nor_long_lines_where_nobody_draws(
     pair: tuple[Daemon, Daemon],
 ) -> None:
