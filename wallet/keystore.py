@@ -122,6 +122,11 @@ def open_keystore(path: Path, passphrase: str, entropy: Entropy) -> tuple[Keysto
     if len(header) < _HEADER_BYTES or len(sealed) < _TAG_BYTES:
         raise _refusal(path)
     magic, version, kdf, *numbers = _FIXED.unpack_from(header)
+    if magic == _MAGIC and version > _VERSION:
+        raise WalletError(
+            f"{path}: the file has version {version}, this tael reads {_VERSION} (use the tael that wrote "
+            f"it, or a newer one; if the file is corrupt, {_backup_path(path).name} or the words)"
+        )
     if (magic, version, kdf) != (_MAGIC, _VERSION, _KDF_ARGON2ID):
         raise _refusal(path)
     cost = Cost(*numbers)

@@ -107,8 +107,12 @@ def decode_partial(data: bytes, chain_id: bytes) -> Partial:
         file = msgspec.json.decode(data, type=PartialFile)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WalletError(f"not a partially signed transaction: {error}") from None
-    if file.format != FORMAT or file.version != VERSION:
-        raise WalletError("not a partially signed transaction of a version that this tael knows")
+    if file.format != FORMAT:
+        raise WalletError("not a partially signed transaction")
+    if file.version != VERSION:
+        raise WalletError(
+            f"the partially signed transaction has version {file.version}; this tael knows {VERSION}"
+        )
     if file.chainid != to_text(chain_id):
         raise WalletError(f"the transaction is for another chain (network {file.network[:32]!r})")
     try:

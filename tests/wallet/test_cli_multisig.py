@@ -180,7 +180,7 @@ def test_false_amount_in_the_file_makes_a_worthless_signature(
         (lambda d: d.update(body=d["body"] + "00"), "body of the transaction is wrong"),
         (lambda d: d.update(body="zz"), "body of the transaction is wrong"),
         (lambda d: d.update(extra=1), "unknown field"),
-        (lambda d: d.update(version=2), "of a version"),
+        (lambda d: d.update(version=2), "has version 2; this tael knows 1"),
         (lambda d: d["inputs"].clear(), "does not list each coin"),
         (lambda d: d["inputs"][0].update(lock="00"), "input 0 is wrong"),
         (lambda d: d["inputs"][0].update(amount=0), "input 0 is wrong"),
