@@ -20,7 +20,8 @@ from consensus.params import Params
 from node.archive import Archive, Undo
 from node.index import BlockIndexer
 from node.layer import Layer
-from node.store import Staging, Store
+from node.staging import Staging
+from node.store import Store
 from node.verify import VerifyBatch
 
 SLICE_COST = 30_000

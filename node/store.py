@@ -15,7 +15,6 @@ from itertools import islice
 from typing import TypeVar
 
 from consensus.asset import AssetRecord
-from consensus.connect import Delta
 from consensus.errors import StorageError
 from consensus.hashes import AssetId, BlockHash, LockHash, Txid
 from consensus.tx import Coin, OutPoint
@@ -61,6 +60,7 @@ from node.layout import (
     tx_place,
     unpack_pair,
 )
+from node.staging import Staging
 
 FLUSH_ROWS = 240_000
 """Rows waiting in memory at which a flush is due."""
@@ -70,39 +70,6 @@ KEPT_MAX = 50_000
 what the payment itself keeps of them."""
 Row = tuple[bytes, bytes | None]
 T = TypeVar("T")
-
-
-class Staging:
-    """Blocks taken off and put on, seen by nobody else until `Store.publish`."""
-
-    def __init__(self, store: Store, below: Staging | None) -> None:
-        """`below` is what this lies on, if that is not published yet. It comes first."""
-        self.layer = Layer()
-        self.below: Store | Staging = below or store
-
-    def coin(self, outpoint: OutPoint, lock: LockHash) -> Coin | None:
-        coin = self.layer.created.get(outpoint)
-        if coin is not None:
-            return coin
-        if outpoint in self.layer.spent:
-            return None
-        return self.below.coin(outpoint, lock)
-
-    def asset(self, asset: AssetId) -> AssetRecord | None:
-        assets = self.layer.assets
-        return assets[asset] if asset in assets else self.below.asset(asset)
-
-    def supply(self, asset: AssetId) -> int:
-        record = self.asset(asset)
-        return record.supply if record else 0
-
-    def apply(self, delta: Delta, height: int, sign: int) -> None:
-        """Put a block on, or with sign −1 take it off. Its index rows go into the layer by themselves."""
-        if sign > 0:
-            self.layer.move_coins(delta.spent, delta.created)
-        else:
-            self.layer.move_coins(delta.created, delta.spent)
-        self.layer.change_assets(delta, height, sign, self.below.asset)
 
 
 class Store:
@@ -299,7 +266,7 @@ class Store:
 
     def stage(self, below: Staging | None = None) -> Staging:
         """Room for changes on top of the state, or of changes that are published before these."""
-        return Staging(self, below)
+        return Staging(below or self)
 
     def publish(self, staging: Staging, tip_hash: BlockHash) -> None:
         """Make what was staged the state, at once. It now stands at block `tip_hash`."""

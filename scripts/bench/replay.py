@@ -43,7 +43,8 @@ from node.db import Database
 from node.index import BlockIndexer
 from node.layout import FilePosition
 from node.recovery import restore
-from node.store import Staging, Store
+from node.staging import Staging
+from node.store import Store
 from node.system import System
 from node.verify import Verifier
 from scripts.bench.workload import Workload

@@ -18,7 +18,7 @@ from consensus.tx import OutPoint, Tx, outpoint
 from node.events import BlockConnected, BlockDisconnected, BlockInvalid, BlockStored, TipChanged
 from node.ledger import RETURNING_PER_TURN, Ledger
 from node.rpc import ports
-from node.store import Staging
+from node.staging import Staging
 from p2p.hub import Hub
 from scripts.simulate.bounds import Suspicions, broken_bounds
 from scripts.simulate.client import ASKED, Client

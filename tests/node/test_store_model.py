@@ -39,7 +39,8 @@ from node import store
 from node.blockfiles import RecordFiles
 from node.index import BlockIndexer
 from node.layout import FilePosition
-from node.store import Staging, Store
+from node.staging import Staging
+from node.store import Store
 from tests.support.node_chain import HeldDatabase
 from tests.support.recount import Recount, assert_rows_are, assert_store_knows, digest_of
 
