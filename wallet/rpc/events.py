@@ -108,6 +108,12 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
     """Whether its past is still looked through."""
 
 
+class WatchedCount(msgspec.Struct, frozen=True, kw_only=True):
+    """How many addresses are watched."""
+
+    count: int
+
+
 class WatchedPage(msgspec.Struct, frozen=True, kw_only=True):
     """A page of addresses."""
 
@@ -166,6 +172,17 @@ class EventsMethods(Caller):
         mempool is told too.
         """
         found: Watched = await self.ask(Watched, "watchaddress", address, label, height)
+        return found
+
+    async def watchaddresses(
+        self, addresses: Sequence[str], label: str | None = None, height: int | None = None
+    ) -> WatchedCount:
+        """Like `watchaddress` for up to 1,000 at once, which takes no longer; says how many are watched
+        now.
+        """
+        found: WatchedCount = await self.ask(
+            WatchedCount, "watchaddresses", addresses, label, height
+        )
         return found
 
     async def unwatchaddress(self, address: str) -> bool:

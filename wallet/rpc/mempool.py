@@ -79,7 +79,7 @@ class MempoolInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MempoolTxids(msgspec.Struct, frozen=True, kw_only=True):
-    """The txids of what waits, and the number of this state."""
+    """The txids of what waits, and the number of the next change that ZeroMQ tells of."""
 
     txids: list[str]
     mempool_sequence: int
@@ -111,7 +111,8 @@ class MempoolMethods(Caller):
     ) -> list[str] | MempoolTxids | dict[str, MempoolEntry]:
         """Txids of everything that waits, in order of arrival; with `verbose` txid → description.
 
-        `mempool_sequence` adds the number of the present state and cannot be combined with `verbose`.
+        `mempool_sequence` adds the number that the next message A or R of the ZeroMQ topic `sequence`
+        will have, and cannot be combined with `verbose`.
         """
         shapes: Mapping[int, Any] = {
             False: list[str] | MempoolTxids,

@@ -98,6 +98,16 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds of the fastest ping."""
 
 
+class Publication(msgspec.Struct, frozen=True, kw_only=True):
+    """A topic that is published over ZeroMQ."""
+
+    type: str
+    """As in `pubhashblock`."""
+    address: str
+    hwm: int
+    """Messages that wait for a slow subscriber."""
+
+
 class Reach(msgspec.Struct, frozen=True, kw_only=True):
     """A kind of network."""
 
@@ -139,6 +149,13 @@ class NetworkMethods(Caller):
     async def getnettotals(self) -> NetTotals:
         """Bytes received and sent since the start, and the time in milliseconds since 1970."""
         found: NetTotals = await self.ask(NetTotals, "getnettotals")
+        return found
+
+    async def getzmqnotifications(self) -> list[Publication]:
+        """The topics that are published over ZeroMQ, where, and how many messages wait for slow
+        subscribers.
+        """
+        found: list[Publication] = await self.ask(list[Publication], "getzmqnotifications")
         return found
 
     async def addnode(self, node: str, command: str) -> None:
