@@ -123,10 +123,6 @@ class Session:
         """Whether it can have jobs."""
         return self._is_subscribed and self._payout is not None
 
-    @property
-    def is_authorized(self) -> bool:
-        return self._payout is not None
-
     def close(self) -> None:
         """The connection has ended."""
         for worker in self._workers.values():
@@ -185,6 +181,8 @@ class Session:
         self._payout = payee
         worker = self._workers[name] = self._office.arrive(name, payee[1])
         worker.agent = self._agent or worker.agent
+        if self._told is not None:
+            worker.difficulty = 2.0**self._told
         return True
 
     def configure(self, params: list[Any]) -> object:

@@ -234,6 +234,7 @@ def test_one_connection_works_for_one_address() -> None:
     one = desk()
     one.begin("alice.rig1")
     assert one.ask("mining.authorize", "alice.rig2", "") is True
+    assert {worker.difficulty for worker in one.office.workers} == {one.difficulty}
     assert one.ask("mining.authorize", "bob.rig1", "") == UNAUTHORIZED
     assert one.ask("mining.authorize", "nobody") == UNAUTHORIZED
     assert one.ask("mining.authorize", "alice" + "." * 200) == UNAUTHORIZED
