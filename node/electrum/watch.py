@@ -199,8 +199,9 @@ class Watch:
         self._event_bytes += _size(event)
         self._wake.set()
         while self._event_bytes > EVENT_BYTES_MAX:
-            # While transactions are coming back, not all that it changes can be seen.
-            self._in_doubt = self._in_doubt or self._ledger.is_returning
+            # What steps aside for a reorganisation is not there to be marked, nor told when it is back.
+            is_off = isinstance(self._events[0], BlockDisconnected)
+            self._in_doubt = self._in_doubt or is_off or self._ledger.is_returning
             try:
                 for _ in self._take_next():
                     pass

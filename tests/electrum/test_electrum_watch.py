@@ -248,7 +248,14 @@ def test_statuses_are_true_though_events_pile_up(
         with_desk(tmp_path_factory.mktemp("desk"), scenario)
 
 
-def test_child_of_a_payment_that_is_mined_gets_another_status(tmp_path: Path) -> None:
+@pytest.mark.parametrize("event_bytes_max", [0, 16 << 20])
+@pytest.mark.parametrize("returning_per_turn", [1, 50])
+def test_child_of_a_payment_that_is_mined_gets_another_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, event_bytes_max: int, returning_per_turn: int
+) -> None:
+    monkeypatch.setattr(watch_module, "EVENT_BYTES_MAX", event_bytes_max)
+    monkeypatch.setattr(ledger_module, "RETURNING_PER_TURN", returning_per_turn)
+
     async def scenario(desk: Desk) -> None:
         toy = ripe_chain()
         for block in blocks_of(toy):
