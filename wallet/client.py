@@ -101,10 +101,16 @@ class Client(
     ChainMethods, TransactionsMethods, MempoolMethods, AddressesMethods, AssetsMethods, MiningMethods,
     NetworkMethods, EventsMethods, ControlMethods,
 ):  # fmt: skip
-    """One node. Calls may be made at the same time; each takes a connection of its own."""
+    """One node. Calls may be made at the same time; each takes a connection of its own.
 
-    def __init__(self, at: Endpoint) -> None:
+    `answer_timeout_s` is how long a call may take: more than `getevents` is told to wait.
+    """
+
+    def __init__(self, at: Endpoint, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         self._at = at
+        self._timeout = aiohttp.ClientTimeout(
+            total=answer_timeout_s, sock_connect=CONNECT_TIMEOUT_S
+        )
         self._session: aiohttp.ClientSession | None = None
         self._last_id = 0
 
@@ -112,7 +118,7 @@ class Client(
         credentials = f"{self._at.user}:{self._at.password}".encode()
         self._session = aiohttp.ClientSession(
             headers={"Authorization": f"Basic {base64.b64encode(credentials).decode('ascii')}"},
-            timeout=aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S),
+            timeout=self._timeout,
         )
         return self
 

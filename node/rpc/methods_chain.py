@@ -99,8 +99,9 @@ async def read_txs(raw: bytes) -> AsyncIterator[Tx]:
 def getblockchaininfo(node: Node) -> BlockchainInfo:
     """The state of the chain.
 
-    `chain` is main, test or regtest; a private network is main to clients, and `network` has its
-    name. `chainid` is the hash of its genesis block, `hrp` the prefix of its addresses.
+    `chain` is main, test or regtest; a private network is main to clients, or regtest if its difficulty
+    is constant, and `network` has its name. `chainid` is the hash of its genesis block, `hrp` the prefix
+    of its addresses.
     """
     ledger, params = node.ledger, node.ledger.params
     tip, best = ledger.tip, ledger.tree.best_header

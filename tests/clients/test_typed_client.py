@@ -17,7 +17,7 @@ from tests.clients.calls import calling
 from tests.clients.served import PAID, Served
 from tests.support.daemon import Daemon, running
 from wallet.client import Client, endpoint
-from wallet.errors import NodeError, RpcError
+from wallet.errors import NodeError, NodeSilent, RpcError
 from wallet.rpc.chain import BlockInfo, FullBlockInfo, HeaderInfo, UnspentOutput
 from wallet.rpc.mempool import MempoolEntry
 from wallet.rpc.transactions import Transaction
@@ -129,6 +129,16 @@ def test_calls_may_be_made_at_the_same_time(node: Served) -> None:
         assert [header.height for header in headers] == list(heights)
 
     ask(node, scenario)
+
+
+def test_node_that_takes_longer_than_it_may_is_silent(node: Served) -> None:
+    async def run() -> None:
+        at = endpoint(node.daemon.url, node.daemon.datadir / ".cookie")
+        async with Client(at, answer_timeout_s=0.3) as client:
+            await client.getevents(-1, wait=20)
+
+    with pytest.raises(NodeSilent):
+        asyncio.run(run())
 
 
 def test_an_answer_of_another_shape_is_an_error_in_one_line(node: Served) -> None:

@@ -243,8 +243,9 @@ class ChainMethods(Caller):
     async def getblockchaininfo(self) -> BlockchainInfo:
         """The state of the chain.
 
-        `chain` is main, test or regtest; a private network is main to clients, and `network` has its
-        name. `chainid` is the hash of its genesis block, `hrp` the prefix of its addresses.
+        `chain` is main, test or regtest; a private network is main to clients, or regtest if its
+        difficulty is constant, and `network` has its name. `chainid` is the hash of its genesis block,
+        `hrp` the prefix of its addresses.
         """
         found: BlockchainInfo = await self.ask(BlockchainInfo, "getblockchaininfo")
         return found
