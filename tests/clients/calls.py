@@ -106,6 +106,8 @@ CALLS: Sequence[tuple[str, *tuple[object, ...]]] = (
     ("addnode", "127.0.0.1:1", "onetry"),
     ("disconnectnode", "", 1),
     ("ping",),
+    ("getzmqnotifications",),
+    ("watchaddresses", ["{address}", "{miner}"]),
     ("listwatched",),
     ("listwatched", 1),
     ("ackevents", "shop", 1),

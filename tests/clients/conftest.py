@@ -10,7 +10,7 @@ import pytest
 from tests.clients.served import Served, serve
 from tests.support.daemon import Daemon, running, wait_for
 
-OFFERS = ("--events", "--stratum", "127.0.0.1:0", "--ready-tip-age", "1")
+OFFERS = ("--events", "--stratum", "127.0.0.1:0", "--zmq", "127.0.0.1:0", "--ready-tip-age", "1")
 """Parts that are off by default, and a demand that a chain of tests does not meet."""
 
 

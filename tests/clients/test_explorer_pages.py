@@ -195,7 +195,7 @@ def test_template_names_a_parent_before_its_child(node: Served) -> None:
     assert template["transactions"][1]["depends"] == [1]
 
 
-@pytest.mark.parametrize("method", ["getwalletinfo", "getbalances", "getzmqnotifications"])
+@pytest.mark.parametrize("method", ["getwalletinfo", "getbalances", "listunspent"])
 def test_what_the_node_does_not_have_is_an_unknown_method(node: Served, method: str) -> None:
     with pytest.raises(RpcFailure) as raised:
         node.daemon.call(method)
