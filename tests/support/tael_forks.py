@@ -28,6 +28,9 @@ from wallet.client import Client
 
 ENDED = 9
 """Exit code of a child that ended where it was told to."""
+NUMBERED = frozenset({"testmempoolaccept", "sendrawtransaction"})
+"""Questions that are steps. How often the others are asked depends on what the wallet has, and to end at one
+of them is to end before the first step."""
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -88,6 +91,8 @@ def _child(question: dict[str, Any], answer: int) -> None:
     post = Client._post
 
     async def numbered(self: Client, method: str, data: bytes) -> Any:
+        if method not in NUMBERED:
+            return await post(self, method, data)
         disk.number(f"ask {method}")
         found = await post(self, method, data)
         disk.number(f"{method} was answered")
