@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import lru_cache
 from typing import NamedTuple
 
 import segno
@@ -23,6 +24,11 @@ WAITING_MAX = 50
 """Waiting transactions that are shown of an address."""
 BALANCES_MAX = 100
 """Assets that are shown of an address: anybody may send it any number of them."""
+QR_MAX = 700
+"""Characters in a QR code, beyond which cameras begin to fail."""
+QR_TRIED_MAX = 150
+QR_PATTERN = 3
+QR_KEPT = 128
 _CURSOR_BYTES = (8, 40)
 
 
@@ -55,9 +61,14 @@ class WaitingRow(NamedTuple):
     is_in: bool
 
 
+@lru_cache(QR_KEPT)
 def qr(text: str) -> Markup:
-    """A QR code as SVG, dark on light whatever the theme, or cameras do not know it."""
-    code = segno.make(text, micro=False, error="m")
+    """A QR code as SVG, dark on light whatever the theme, or cameras do not know it; empty if too long."""
+    if len(text) > QR_MAX:
+        return Markup("")
+    # To find the best of eight patterns takes most of the time, which grows with the length.
+    pattern = None if len(text) <= QR_TRIED_MAX else QR_PATTERN
+    code = segno.make(text, micro=False, error="m", boost_error=False, mask=pattern)
     return Markup(code.svg_inline(omitsize=True, border=3, svgclass="qr", lineclass="qr-line"))
 
 

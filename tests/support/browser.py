@@ -174,14 +174,12 @@ class Browser:
         sent = [e for e in self._events if e["method"] == "Network.requestWillBeSent"]
         return [str(event["params"]["request"]["url"]) for event in sent]
 
-    def picture(self, kind: str = "png", is_whole: bool = True, quality: int = 80) -> bytes:
-        """The page as it looks, from its top to its end or as much as the window shows."""
-        options: dict[str, Any] = {"format": kind, "captureBeyondViewport": is_whole}
-        if is_whole:
-            size = self.send("Page.getLayoutMetrics")["cssContentSize"]
-            options["clip"] = {
-                "x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1,
-            }  # fmt: skip
+    def picture(self, kind: str = "png", quality: int = 80, height_max: int = 20_000) -> bytes:
+        """The page as it looks, from its top to its end; `kind` is png, jpeg or webp."""
+        size = self.send("Page.getLayoutMetrics")["cssContentSize"]
+        height = min(size["height"], height_max)
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": height, "scale": 1}
+        options: dict[str, Any] = {"format": kind, "captureBeyondViewport": True, "clip": clip}
         if kind != "png":
             options["quality"] = quality
         return base64.b64decode(self.send("Page.captureScreenshot", **options)["data"])

@@ -76,6 +76,10 @@ def test_request_on_a_page_and_in_a_wallet_are_the_same(nodes: Site) -> None:
     shown = [html.unescape(each) for each in re.findall(r"tael:[^<]+", page.text)]
     assert [decode_uri(each) for each in shown] == [asked]
     assert "Bäcker &amp; Söhne" in page.text
+    long = nodes.get(
+        f"/pay?address={ALICE.address()}&label={quote('果' * 200)}&message={quote('园' * 200)}"
+    )
+    assert "Too long for a QR code" in long.text
     late = nodes.get(f"/pay?address={ALICE.address()}&amount=9999&expires=9")
     assert "Expired, and not paid in full" in late.text
 
