@@ -19,6 +19,8 @@ LIVE_SHARE = 2
 """One of so many connections may stay open for this; the others are for pages."""
 REST_S = 1.0
 """Between two events to one page: many changes in a short time are one."""
+TELLING_PER_S = 8
+"""Pages that are told in a second, all together: each of them then asks for itself again."""
 MEMPOOL_LOOK_S = 3.0
 """How often the mempool is looked at. A new block is told at once."""
 HEARTBEAT_RESTS = 20
@@ -52,6 +54,11 @@ class Pulse:
             self._mempool_version = self._ledger.mempool.version
             self._task = asyncio.create_task(self._look())
         return True
+
+    @property
+    def rest_s(self) -> float:
+        """How long a page rests after it was told: the longer, the more of them there are."""
+        return max(REST_S, self._live / TELLING_PER_S)
 
     def leave(self) -> None:
         """A page listens no more."""
@@ -113,7 +120,11 @@ async def live(request: web.Request) -> web.StreamResponse:
             text="too many pages are open", headers={"Retry-After": "60"}
         )
     response = web.StreamResponse(
-        headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+        headers={
+            "Content-Type": "text/event-stream",
+            "Cache-Control": "no-store",
+            "X-Accel-Buffering": "no",  # for a proxy, which would keep the events back
+        }
     )
     try:
         await response.prepare(request)
@@ -126,7 +137,7 @@ async def live(request: web.Request) -> web.StreamResponse:
             quiet = quiet + 1 if number == seen else 0
             if number != seen:
                 await _send(response, b"data: %d\n\n" % number)
-                await asyncio.sleep(REST_S)
+                await asyncio.sleep(pulse.rest_s)
             elif quiet % HEARTBEAT_RESTS == 0:
                 await _send(response, b":\n\n")
             seen = number

@@ -19,6 +19,7 @@ from aiohttp import web
 from jinja2 import PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from consensus.errors import StorageError
 from node.web import figures
 from node.web.assets import ASSETS
 from node.web.catalogue import CODES, Language, load
@@ -220,7 +221,9 @@ async def dress_faults(request: web.Request, handler: Handler) -> web.StreamResp
     except ConnectionError:
         raise  # whoever asked went away
     except Exception as error:
-        log.error("cannot show %s: %s", request.path[:200], error, exc_info=error)
+        # What the disk does is told in a line; anything else is a bug, whose place counts.
+        bug = None if isinstance(error, StorageError) else error
+        log.error("cannot show %r: %s", request.path[:200], error, exc_info=bug)
         if "text/html" not in request.headers.get("Accept", ""):
             raise web.HTTPInternalServerError(text="something went wrong here") from None
         return _fault(request, _language(request), 500, "fault_own")

@@ -32,6 +32,8 @@ NAMES = ("amount", "asset", "label", "message", "request", "expires")
 """What a payment URI may say beside the address."""
 MUST = "req-"
 """Before the name of what must be understood."""
+WAITING_READ = 1_000
+"""Waiting transactions that are looked at: anybody may send an address any number of them."""
 _AMOUNT = re.compile(r"[0-9]{1,20}(\.[0-9]{1,18})?")
 _NUMBER = re.compile(r"[A-Za-z0-9._-]{0,64}")
 _TIME = re.compile(r"[0-9]{0,10}")
@@ -131,7 +133,7 @@ def state_of(ask: Ask, request: Request) -> State:
     had = ledger.balances(request.lock).get(request.asset, Balance(0, 0)).received
     coming = sum(
         max(0, changes(entry, request.lock).get(request.asset, 0))
-        for entry in ledger.mempool.touching(request.lock)
+        for entry in ledger.mempool.touching(request.lock)[:WAITING_READ]
     )
     wanted = request.units or 1
     if had >= wanted:
