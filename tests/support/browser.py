@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -136,8 +136,11 @@ class Browser:
     def wait(self, condition: str, what: str, limit_s: float = LIMIT_S) -> Any:
         """Ask until an expression is true; its value."""
         deadline = time.monotonic() + limit_s
+        found = None
         while True:
-            found = self.do(condition)
+            # Between two pages there is nothing that could be asked.
+            with suppress(BrowserError):
+                found = self.do(condition)
             if found:
                 return found
             assert time.monotonic() < deadline, f"waited {limit_s} s in vain for {what}"

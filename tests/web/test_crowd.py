@@ -150,5 +150,5 @@ def test_node_with_open_pages_stops_at_once(
         assert status(dial(site, stack, STREAM)) == 200
         began = time.monotonic()
         assert site.daemon.stop() == 0
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 20
         assert not any("Traceback" in line for line in site.daemon.log)
