@@ -10,6 +10,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from scripts.event_kills import main as event_kills
+from scripts.event_sync import main as event_sync
 from scripts.fuzz.__main__ import main as fuzz
 from scripts.kills import main as kills
 from scripts.needs import need
@@ -37,6 +39,8 @@ ROOT = Path(__file__).resolve().parents[1]
         (fuzz, ("amount", "--seconds", "0"), "--seconds"),
         (kills, ("--kills", "0"), "--kills"),
         (kills, ("--minutes", "0"), "--minutes"),
+        (event_kills, ("--kills", "0"), "--kills"),
+        (event_sync, ("--runs", "0"), "--runs"),
         (sabotage, ("--only", "41", "--only", "no-such-number"), "no-such-number"),
     ],
 )

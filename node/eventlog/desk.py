@@ -18,13 +18,14 @@ from node.eventlog.log import EventLog
 PAGE_MAX = 1_000
 """Events of one page."""
 PAGE_BYTES_MAX = 1 << 20
-LOOKED_AT_MAX = 10_000
+LOOKED_AT_MAX = 2_000
 """Events that one page passes over because they are of other kinds."""
 CONSUMERS_MAX = 100
 NAME_LENGTH_MAX = 64
 WRITE_EVERY_SYNCING_S = 0.25
 """Least time between two batches while the node catches up: each costs the disk a sync."""
-PRUNED_PER_BATCH = 2_000
+PRUNED_PER_BATCH = 500
+"""And two for each event that comes with it, or a flood would grow faster than it goes."""
 
 
 class Keeping(NamedTuple):
@@ -154,10 +155,10 @@ class Desk:
         """Have the next batch remove some of what need not be kept."""
         log, keeping = self.log, self._keeping
         end = max(min(self._floor(), self.written - keeping.acknowledged), log.last - keeping.most)
-        end = min(max(end, log.first - 1), self.written, log.first - 1 + PRUNED_PER_BATCH)
         oldest = int(self._clock()) - keeping.age_s
-        for number in range(log.first, log.first + PRUNED_PER_BATCH):
-            if number > end and (number > self.written or self._time_of(number) >= oldest):
+        count = PRUNED_PER_BATCH + 2 * (log.last - self.written)
+        for number in range(log.first, min(log.first + count, self.written + 1)):
+            if number > end and self._time_of(number) >= oldest:
                 break
             log.journal.put(layout.event_key(number), None)
             log.first = number + 1

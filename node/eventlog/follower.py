@@ -53,6 +53,8 @@ class Follower:
         """Whether the log stands where the ledger does, and hears of every change."""
         self._has_mempool = False
         """Whether what waited over the restart is back."""
+        self._is_stuck = False
+        """Whether it was told that the log waits for its block."""
         self._wake = asyncio.Event()
         self._failure: StorageError | None = None
 
@@ -135,7 +137,7 @@ class Follower:
                 return  # the next tip may help
             if step is _Step.ARRIVED and not self._ledger.mempool.is_returning:
                 self._compare_mempool()
-                self.is_beside = True
+                self.is_beside, self._is_stuck = True, False
                 self._wake.set()
                 return
             await pause()
@@ -163,7 +165,9 @@ class Follower:
                 "in the chain of this node",
                 REMEDY,
             )
-        log.warning("the event log waits until the chain has its block %d again", place.height)
+        if not self._is_stuck:
+            log.warning("the event log waits until the chain has its block %d again", place.height)
+        self._is_stuck = True
 
     def _compare_mempool(self) -> None:
         if not self._has_mempool:

@@ -167,11 +167,12 @@ class EventLog:
         if watched or self.waiting:
             for tx in block.txs:
                 # What was told to wait is told to be confirmed, watched or not by now.
-                told = self.waiting.get(tx.txid)
-                if told is not None:
+                told: frozenset[int] = frozenset()
+                if tx.txid in self.waiting:
+                    told = frozenset(payment.vout for payment in self.waiting[tx.txid])
                     self._put_waiting(tx.txid, ())
                 for vout, output in enumerate(tx.body.outputs):
-                    if output.lock in watched or (told and _has(told, vout)):
+                    if output.lock in watched or vout in told:
                         found.append((tx, vout, output))
         self._tell(
             Kind.BLOCK_CONNECTED,
@@ -278,10 +279,6 @@ class EventLog:
             self._take_back(Kind.PAYMENT_DROPPED, payment, {"reason": reason, "by": other})
         if txid in self.waiting:
             self._put_waiting(txid, ())
-
-
-def _has(told: Iterable[Payment], vout: int) -> bool:
-    return any(payment.vout == vout for payment in told)
 
 
 def _check_format(row: LogRow, chain_id: BlockHash) -> LogRow:

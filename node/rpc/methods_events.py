@@ -14,7 +14,7 @@ import msgspec
 
 from consensus.hashes import LockHash, to_text
 from consensus.tx import BURN_LOCK
-from node.eventlog import desk
+from node.eventlog import desk, layout
 from node.eventlog.layout import KINDS, Kinds, Watch
 from node.eventlog.log import LABEL_BYTES_MAX
 from node.eventlog.service import Events
@@ -143,20 +143,22 @@ async def unwatchaddress(node: Node, address: LockHash) -> bool:
     return True
 
 
-def listwatched(
-    node: Node, limit: Annotated[int, PAGE] = PAGE.high, cursor: str = ""
+async def listwatched(
+    node: Node, limit: Annotated[int, PAGE] = PAGE.high, cursor: bytes | None = None
 ) -> WatchedPage:
-    """Watched addresses in the order in which they were added, `limit` at a time."""
-    watched = _log_of(node).log.watched
-    if cursor and not re.fullmatch(r"[0-9]{1,9}", cursor):
-        raise RpcError(Code.PARAMETER, "`cursor` is not one that this method gave")
-    start = int(cursor or 0)
-    page = list(islice(watched.items(), start, start + limit))
-    end = start + len(page)
+    """Watched addresses in the order of their locks, `limit` at a time."""
+    events = _log_of(node)
+    await _settled(events)
+    found = events.log.journal.scan(layout.WATCH, layout.WATCH + (cursor or b""))
+    locks = [LockHash(key[1:]) for key, _ in islice(found, limit)]
     return {
-        "count": len(watched),
-        "addresses": [_show_watch(node, lock, watch) for lock, watch in page],
-        "cursor": str(end) if end < len(watched) else None,
+        "count": len(events.log.watched),
+        "addresses": [
+            _show_watch(node, lock, events.log.watched[lock])
+            for lock in locks
+            if lock in events.log.watched
+        ],
+        "cursor": locks[-1].hex() if len(locks) == limit else None,
     }
 
 

@@ -31,6 +31,7 @@ from node.verify import Verifier
 from tests.support.event_fold import Fold, Outpoint, Paid, paid_by, paid_in
 
 NOW = 4_000_000_000.0
+LIMIT_S = 20.0
 TURNS_MAX, TURN_S = 10_000, 0.002
 FOLDERS = ("blocks", "undo", "state")
 
@@ -52,11 +53,15 @@ class Posted:
 class Life:
     """A ledger and its log, from a start to an end."""
 
-    def __init__(self, ledger: Ledger, events: Events, clock: list[float], posted: Posted) -> None:
+    def __init__(
+        self, ledger: Ledger, events: Events, clock: list[float], posted: Posted,
+        tasks: list[asyncio.Task[None]],
+    ) -> None:  # fmt: skip
         self.ledger = ledger
         self.events = events
         self.clock = clock
         self.posted = posted
+        self._tasks = tasks
 
     async def give(self, blocks: Iterable[Block]) -> None:
         for block in blocks:
@@ -64,6 +69,10 @@ class Life:
 
     def watch(self, lock: LockHash, since: int | None = None) -> None:
         self.events.follower.watch(lock, None, since)
+
+    async def ended(self) -> None:
+        """Wait until something ends that should not; the end of the life raises it."""
+        await asyncio.wait(self._tasks, timeout=LIMIT_S, return_when=asyncio.FIRST_EXCEPTION)
 
     def _is_at_rest(self) -> bool:
         log, ledger = self.events.log, self.ledger
@@ -146,7 +155,7 @@ async def open_life(
             for _ in ledger.load_mempool(mempool.read_bytes()):
                 await asyncio.sleep(0)
         events.follower.mempool_loaded()
-        yield Life(ledger, events, clock, posted)
+        yield Life(ledger, events, clock, posted, tasks)
         if not is_killed:
             mempool.write_bytes(ledger.mempool.dump())
             await events.close()

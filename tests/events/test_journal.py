@@ -48,6 +48,8 @@ def test_no_batch_holds_an_event_that_came_after_its_head(tmp_path: Path) -> Non
                 if height:
                     log.connect(toy.tip.ancestor(height), block)
                     await asyncio.sleep(0)
+                if height % 10 == 0:
+                    await life.events.desk.settled()
 
     within_limit(scenario())
     assert len(made[0].batches) > 1

@@ -194,7 +194,7 @@ class EventsMethods(Caller):
         return found
 
     async def listwatched(self, limit: int | None = None, cursor: str | None = None) -> WatchedPage:
-        """Watched addresses in the order in which they were added, `limit` at a time."""
+        """Watched addresses in the order of their locks, `limit` at a time."""
         found: WatchedPage = await self.ask(WatchedPage, "listwatched", limit, cursor)
         return found
 
