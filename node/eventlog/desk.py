@@ -34,7 +34,7 @@ class Keeping(NamedTuple):
     acknowledged: int = 100_000
     """So many newest ones are kept though everybody has acknowledged them."""
     most: int = 1_000_000
-    """Not more, whoever has not acknowledged them: 500 MB."""
+    """Not more, whoever has not acknowledged them: 400 MB."""
     age_s: int = 90 * 24 * 3_600
     """Not longer, whoever has not acknowledged them."""
 

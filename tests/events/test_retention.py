@@ -14,7 +14,7 @@ import pytest
 from consensus.errors import StorageError
 from consensus.params import REGTEST
 from node.db import Database
-from node.eventlog import desk
+from node.eventlog import desk, layout
 from node.eventlog.desk import KEEPING, Keeping, Lost, Refused
 from node.eventlog.layout import Kind
 from node.rpc.dispatch import Dispatcher
@@ -220,6 +220,8 @@ def test_events_that_found_no_room_are_told_after_the_next_start(tmp_path: Path)
             tx = toy.pay(ALICE, BOB, 5)
             await life.give([toy.mine([tx])])
             # Nobody is told what does not lie on the disk.
+            lying = [key for key, _ in life.events.log.journal.scan(layout.EVENT)]
+            assert layout.event_key(life.events.desk.written) == lying[-1]
             assert life.events.desk.written < life.events.log.last
 
     with pytest.raises(StorageError, match="no space left"):
