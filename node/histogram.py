@@ -9,6 +9,8 @@ from collections.abc import Sequence
 class Histogram:
     """How many values there were up to each of some bounds, and their sum."""
 
+    __slots__ = ("bounds", "counts", "sum")
+
     def __init__(self, bounds: Sequence[float]) -> None:
         """`bounds` rise."""
         self.bounds = bounds

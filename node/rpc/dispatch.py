@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from decimal import Decimal
-from functools import partial
 from types import CoroutineType
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -75,8 +74,8 @@ class _Outcome(NamedTuple):
     error: RpcError | None
 
 
-Note = Callable[[str, float, int | None], None]
-"""Told of a call that has ended: the method's name as it was sent, its seconds, the code of its error."""
+Note = Callable[[str, float, RpcError | None], None]
+"""Told of a call that has ended: the method's name as it was sent, its seconds, its error."""
 _Perform = Callable[[_Call, Role, int], _Outcome | Later | Coroutine[Any, Any, _Outcome]]
 
 
@@ -90,11 +89,11 @@ class Dispatcher(Generic[Node]):
         """What methods get as first argument. None: the node is starting, and answers −28."""
         self.state = "starting"
         """What a caller is told meanwhile."""
-        self._perform = self._call
+        self._perform: _Perform = self._call
 
     def watch(self, note: Note, monotonic: Callable[[], float]) -> None:
         """Have every call timed from now on, and `note` told of it. `monotonic` gives seconds."""
-        self._perform = partial(_timed, self._call, note, monotonic)
+        self._perform = _timed(self._call, note, monotonic)
 
     async def answer(self, body: bytes, role: Role) -> Reply:
         """Answer one request or one batch. Never raises for what a client sent."""
@@ -180,24 +179,34 @@ class Dispatcher(Generic[Node]):
         return method.function(self.node, *bind(method.arguments, call.params, self._network))
 
 
-def _timed(
-    perform: _Perform, note: Note, monotonic: Callable[[], float], call: _Call, role: Role,
-    bytes_max: int,
-) -> _Outcome | Later | Coroutine[Any, Any, _Outcome]:  # fmt: skip
-    """Perform a call, and `note` its method, its seconds and the code of its error."""
+def _timed(perform: _Perform, note: Note, monotonic: Callable[[], float]) -> _Perform:
+    """Like `perform`, and `note` is told of each call. A short call takes 0.3 us more."""
+
+    def timed(
+        call: _Call, role: Role, bytes_max: int
+    ) -> _Outcome | Later | Coroutine[Any, Any, _Outcome]:  # fmt: skip
+        began = monotonic()
+        outcome = perform(call, role, bytes_max)
+        if not isinstance(outcome, _Outcome):
+            return _timed_later(call.method, outcome, note, monotonic, began)
+        note(call.method, monotonic() - began, outcome.error)
+        return outcome
+
+    return timed
+
+
+def _timed_later(
+    method: str, outcome: Later | Coroutine[Any, Any, _Outcome], note: Note,
+    monotonic: Callable[[], float], began: float,
+) -> Later | Coroutine[Any, Any, _Outcome]:  # fmt: skip
 
     def ended(outcome: _Outcome) -> _Outcome:
-        error = outcome.error
-        note(call.method, monotonic() - began, None if error is None else int(error.code))
+        note(method, monotonic() - began, outcome.error)
         return outcome
 
     async def ended_later(outcome: Coroutine[Any, Any, _Outcome]) -> _Outcome:
         return ended(await outcome)
 
-    began = monotonic()
-    outcome = perform(call, role, bytes_max)
-    if isinstance(outcome, _Outcome):
-        return ended(outcome)
     return outcome.then(ended) if isinstance(outcome, Later) else ended_later(outcome)
 
 
