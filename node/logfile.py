@@ -7,6 +7,7 @@ Whoever moves files away himself, as logrotate does, has the node open FILE anew
 
 from __future__ import annotations
 
+import errno
 import logging
 from contextlib import suppress
 from pathlib import Path
@@ -72,6 +73,9 @@ class LogFile(logging.Handler):
 
     def _open(self) -> None:
         """Raises: OSError."""
+        if self._path.exists() and not self._path.is_file():
+            # A pipe without a reader would hold the node, and a device must not be renamed.
+            raise OSError(errno.EINVAL, "it is no file", str(self._path))
         self._descriptor = self._disk.open(self._path, APPEND)
         self._size = self._disk.size(self._path)
 

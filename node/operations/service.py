@@ -52,11 +52,14 @@ class Service:
 
     def resume(self) -> None:
         """The end of `reloading`."""
-        self.enter(self._state)
+        if self._state is State.READY:
+            self._tell("READY=1")
 
     def reloading(self) -> None:
         """The configuration is being read again; `resume` ends that."""
-        self._tell("RELOADING=1", f"MONOTONIC_USEC={int(self._monotonic() * _MICROSECONDS)}")
+        if self._state is State.READY:  # a manager that waits for a start knows of no reload
+            now_us = int(self._monotonic() * _MICROSECONDS)
+            self._tell("RELOADING=1", f"MONOTONIC_USEC={now_us}")
 
     async def run(self, describe: Callable[[], str]) -> None:
         """Feed the watchdog, and tell how it goes, until cancelled."""

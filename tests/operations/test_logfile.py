@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import logging
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from node.disk import SYSTEM_DISK
-from node.log import CHARACTERS_MAX, JsonFormatter, TextFormatter
+from node.log import CHARACTERS_MAX, JsonFormatter, TextFormatter, set_up, tell_uncaught
 from node.logfile import FILES, LogFile
 from tests.support.daemon import Daemon, wait_for
 from tests.support.disks import NumberedDisk, full
@@ -158,6 +159,27 @@ def test_log_that_can_never_be_written_is_refused_at_the_start(tmp_path: Path) -
     daemon = Daemon(tmp_path / "node", "--log-file", str(path)).start(ready=False)
     assert daemon.wait() == 1
     assert daemon.log == [f"taeld: log-file {path}: File exists"]
+
+
+def test_log_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null"), tmp_path):
+        with pytest.raises(OSError, match="it is no file"):
+            log_file(path)
+
+
+def test_bug_that_ends_the_node_is_whole_json_in_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = io.StringIO()
+    monkeypatch.setattr("sys.stderr", told)
+    try:
+        raise KeyError("\ud800\n2026-11-27 INFO all is well")
+    except KeyError as error:
+        set_up("info", as_json=True)
+        tell_uncaught(KeyError, error, error.__traceback__)
+    (line,) = told.getvalue().splitlines()
+    found = json.loads(line)
+    assert (found["level"], found["message"]) == ("critical", "ended by a bug")
+    assert "KeyError" in found["traceback"]
 
 
 def test_reason_why_a_node_ends_is_json_where_its_log_is(tmp_path: Path) -> None:
