@@ -39,7 +39,10 @@ HIGH_WATER = 1_000
 """Messages that wait for a subscriber; of more it is told nothing, and its counters have a gap."""
 COMMAND_BYTES_MAX = 1_024
 """What a subscriber may send at once: the beginning of a topic."""
-HANDSHAKE_MS = 10_000
+HANDSHAKE_MS = 2_000
+"""Time for who connects to say that it speaks ZeroMQ."""
+BACKLOG = 16
+"""Connections that the system keeps until they are accepted."""
 NOTED_BYTES_MAX = 16 << 20
 """Events that wait to be sent; what is beyond that is sent at once."""
 MESSAGES_PER_TURN = 50
@@ -108,7 +111,7 @@ class ZmqPublisher:
         self._socket = self._context.socket(zmq.PUB)
         for option, value in (
             (zmq.SNDHWM, HIGH_WATER), (zmq.LINGER, 0), (zmq.MAXMSGSIZE, COMMAND_BYTES_MAX),
-            (zmq.HANDSHAKE_IVL, HANDSHAKE_MS), (zmq.TCP_KEEPALIVE, 1),
+            (zmq.HANDSHAKE_IVL, HANDSHAKE_MS), (zmq.BACKLOG, BACKLOG), (zmq.TCP_KEEPALIVE, 1),
             (zmq.IPV6, int(":" in place.host)),
         ):  # fmt: skip
             self._socket.setsockopt(option, value)

@@ -91,7 +91,7 @@ class LockIndex:
         """Go through every lock that ever was paid to."""
         await self._ledger.chain.flush()
         number = 0
-        log.info("noting script hashes: once, and it may take a minute for every few million")
+        log.info("noting script hashes: once, some seconds for every million")
         for number, lock in enumerate(self._store.scan_locks(), 1):
             self.add(lock)
             if number % OUTPUTS_PER_TURN == 0:
