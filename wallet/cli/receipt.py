@@ -281,17 +281,17 @@ def _show(app: App, proven: Proven, is_trusted: bool, confirmations: int | None)
         line(f"  {app.address(payer[0])}, {payer[1]}")
     if proven.fee is not None:
         line(f"  Fee {amount_text(proven.fee, native_info(app.params))}")
+    if confirmations is not None:
+        line(f"The node that was asked has its block in its chain, confirmations: {confirmations:,}")
+    elif is_trusted:
+        line("The block that you trust is among those shown.")
     line("Not proven:")
-    if confirmations is None:
-        if not is_trusted:
-            line(
-                "  that these blocks are of the chain that everybody follows. To find as many of the "
-                f"easiest kind takes {work_text(proven.least_work)}: if that is little to who gave you "
-                "this, compare a block with one you trust (--checkpoint HASH, --against-node)"
-            )
-        line("  that no reorganisation came after the last block shown")
-    else:
+    if confirmations is None and not is_trusted:
         line(
-            f"  nothing about the chain: the node has the block too, confirmations: {confirmations:,}"
+            "  that these blocks are of the chain that everybody follows. To find as many of the easiest "
+            f"kind takes {work_text(proven.least_work)}: if that is little to who gave you this, compare a "
+            "block with one you trust (--checkpoint HASH, --against-node)"
         )
+    if confirmations is None:
+        line("  that no reorganisation came after the last block shown")
     line("  who the people behind the addresses are, and whether the money was spent since")
