@@ -64,6 +64,8 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     assets: tuple[AssetName, ...]
     parts: int = 0
     """Transactions of a batch, each with a record of its own; 0: not a batch."""
+    part_payments: int = 0
+    """Payments of each of them but the last. Kept here, as another version may divide otherwise."""
     attempts: tuple[Sent, ...] = ()
     """Every transaction that was ever signed for it, oldest first. Of those with one expiry any two
     spend a common coin, so that at most one can be mined."""

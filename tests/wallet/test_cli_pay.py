@@ -112,8 +112,7 @@ def test_expired_payment_is_signed_anew_only_when_nothing_can_revive_it(
 @pytest.fixture
 def parts_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every payment of a batch is a transaction of its own."""
-    monkeypatch.setattr("wallet.cli.pay.PART_OUTPUTS_MAX", 1)
-    monkeypatch.setattr("wallet.batch.PART_OUTPUTS_MAX", 1)
+    divide_by(monkeypatch, 1)
 
 
 def batch(folder: Path, *lines: str) -> str:
@@ -143,6 +142,29 @@ def test_batch_that_stops_midway_tells_how_far_it_came_and_goes_on(
     node.mine()
     assert alice.json("pay", *args)["state"] == "confirmed"
     assert node.balance_of(shop) == 3 * 399_990_000
+
+
+def test_batch_goes_on_as_it_was_divided_when_it_was_begun(
+    node: ToyNode, alice: Tael, shop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = batch(tmp_path, *(f"{shop},2.9,{n}" for n in range(4)))
+    args = ("--csv", file, "--request-id", "b", "--yes")
+    divide_by(monkeypatch, 2)
+    assert "1 of 2 transactions are made" in alice.fails(
+        "pay", *args, "--fee", "0.3", "--max-fee-rate", "0"
+    )
+    node.mine()
+    divide_by(monkeypatch, 1)  # as a later version might do it
+    said = alice.json("pay", *args)
+    assert [part["payments"] for part in said["parts"]] == [2, 2]
+    node.mine()
+    assert node.balance_of(shop) == 4 * 29 * COIN // 10
+
+
+def divide_by(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """So many payments are one transaction of a batch."""
+    monkeypatch.setattr("wallet.cli.pay.PART_OUTPUTS_MAX", size)
+    monkeypatch.setattr("wallet.batch.PART_OUTPUTS_MAX", size)
 
 
 @pytest.mark.usefixtures("parts_of_one")

@@ -102,7 +102,7 @@ def _promise(app: App, wallet: Wallet, source: Source) -> Record:
         names.append(AssetName(asset, info.ticker, info.decimals))
     return Record(
         id=source.id, chain_id=wallet.book.chain_id, payments=payments, assets=tuple(names),
-        parts=count if count > 1 else 0,
+        parts=count if count > 1 else 0, part_payments=PART_OUTPUTS_MAX if count > 1 else 0,
     )  # fmt: skip
 
 
@@ -191,7 +191,7 @@ def _pay_parts(
     outcomes: list[Outcome] = []
     for number in range(record.parts):
         part_id = f"{record.id}{PART_MARK}{number + 1}"
-        rows = slice(number * PART_OUTPUTS_MAX, (number + 1) * PART_OUTPUTS_MAX)
+        rows = slice(number * record.part_payments, (number + 1) * record.part_payments)
         part = journal.load(part_id) or Record(
             id=part_id, chain_id=record.chain_id, payments=record.payments[rows],
             assets=record.assets,
@@ -325,7 +325,7 @@ def report(app: App, record: Record, outcomes: Sequence[Outcome]) -> bytes:
     infos = infos_of(record)
     rows = []
     for number, output in enumerate(record.payments):
-        now = standing_at.get(number // PART_OUTPUTS_MAX if record.parts else 0)
+        now = standing_at.get(number // record.part_payments if record.parts else 0)
         info = described(output.asset, infos)
         rows.append(
             (

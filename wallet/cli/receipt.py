@@ -282,7 +282,9 @@ def _show(app: App, proven: Proven, is_trusted: bool, confirmations: int | None)
     if proven.fee is not None:
         line(f"  Fee {amount_text(proven.fee, native_info(app.params))}")
     if confirmations is not None:
-        line(f"The node that was asked has its block in its chain, confirmations: {confirmations:,}")
+        line(
+            f"The node that was asked has its block in its chain, confirmations: {confirmations:,}"
+        )
     elif is_trusted:
         line("The block that you trust is among those shown.")
     line("Not proven:")
