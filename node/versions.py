@@ -71,7 +71,7 @@ class Versions:
         data = directory.load(FILE)
         self._is_there = data is not None
         if data is not None:
-            self.written = _decode(data)
+            self.written = decode_versions(data)
         else:
             self.written = Written(_FIRST) if directory.has_ledger() else _newest(parts)
 
@@ -122,16 +122,20 @@ class Versions:
     def _write(self, rebuilding: Collection[str]) -> None:
         wanted = msgspec.structs.replace(_newest(self._parts), rebuilding=tuple(rebuilding))
         if not self._is_there or wanted != self.written:
-            data = msgspec.json.format(msgspec.json.encode(wanted), indent=1) + b"\n"
-            self._directory.save(FILE, data)
+            self._directory.save(FILE, encode_versions(wanted))
             self.written, self._is_there = wanted, True
 
 
-def _decode(data: bytes) -> Written:
-    """Raises: StorageError."""
+def encode_versions(written: Written) -> bytes:
+    """The bytes of the file."""
+    return msgspec.json.format(msgspec.json.encode(written), indent=1) + b"\n"
+
+
+def decode_versions(data: bytes) -> Written:
+    """What such bytes say. Raises: StorageError."""
     try:
         return msgspec.json.decode(data, type=Written)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StorageError(
             f"the file {FILE} of the data directory cannot be read: {error}",
             "start the taeld that wrote it, or a newer one; if it is damaged, remove it",

@@ -18,6 +18,7 @@ from node import layout
 from node.blockfiles import HEAD_BYTES, START, RecordFiles
 from node.layout import FilePosition, FormatRow, HeaderRow, TipRow
 from node.mempool_file import Kept, dump_file, load_file
+from node.versions import Written, decode_versions, encode_versions
 from scripts.fuzz import mutate
 from scripts.fuzz.target import Target, need
 
@@ -42,6 +43,22 @@ def mempool_file(data: bytes) -> None:
     except DecodeError:
         return
     need(dump_file(CHAIN, within) == sound, "a mempool file has one encoding")
+
+
+def versions_file(data: bytes) -> None:
+    try:
+        written = decode_versions(data)
+    except StorageError as error:
+        need(bool(error.what and error.remedy), "a file of versions that is no such names a remedy")
+        return
+    need(
+        decode_versions(encode_versions(written)) == written, "versions are kept as they were read"
+    )
+
+
+def _versions_files() -> Iterator[bytes]:
+    yield encode_versions(Written({"state": 1, "peers.dat": 3}))
+    yield encode_versions(Written({"blocks": 2, "undo": 1}, ("state", "undo")))
 
 
 def rows(data: bytes) -> None:
@@ -171,6 +188,10 @@ TARGETS = (
     Target(
         "mempool-file", "mempool.dat: one encoding, and one error for all else",
         mempool_file, _mempool_files, 2_048, mutate.packed,
+    ),
+    Target(
+        "versions-file", "versions: kept as they were read, and one error for all else",
+        versions_file, _versions_files, 512,
     ),
     Target("rows", "rows of the database: one encoding, or damage with a remedy", rows, _row_seeds,
            512, mutate.tagged),

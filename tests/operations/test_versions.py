@@ -70,9 +70,11 @@ def test_part_that_is_not_known_is_refused(tmp_path: Path) -> None:
     assert "holds 'rollups', of which this program knows nothing" in complaint(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"versions": {"state": "x"}}', "[" * 5_000])
-def test_file_that_makes_no_sense_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / FILE).write_text(text)
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b"[]", b'{"versions": {"state": "x"}}', b"[" * 5_000, b'{"\xff": 1}']
+)
+def test_file_that_makes_no_sense_is_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / FILE).write_bytes(data)
     assert "the file versions of the data directory cannot be read" in complaint(tmp_path)
 
 
