@@ -25,10 +25,12 @@ def tour() -> str:
     text = (ROOT / "README.md").read_text()
     section = text.split("\n## A tour\n")[1].split("\n## ")[0]
     script = "\n".join(re.findall(r"```sh\n(.*?)```", section, re.DOTALL))
-    rpc, p2p = free_port(), free_port()
-    script = script.replace("29931", str(rpc))
-    options = f"--rpc 127.0.0.1:{rpc} --p2p 127.0.0.1:{p2p}"
-    return script.replace("taeld --network regtest", f"taeld --network regtest {options}")
+    rpc, p2p, web = free_port(), free_port(), free_port()
+    script = script.replace("29931", str(rpc)).replace("29933", str(web))
+    options = f"--rpc 127.0.0.1:{rpc} --p2p 127.0.0.1:{p2p} --web 127.0.0.1:{web}"
+    return script.replace(
+        "taeld --network regtest --web 127.0.0.1", f"taeld --network regtest {options}"
+    )
 
 
 def test_tour_of_the_readme_works_as_it_stands(tmp_path: Path) -> None:
@@ -62,4 +64,6 @@ def test_tour_of_the_readme_works_as_it_stands(tmp_path: Path) -> None:
     assert '"balance":150000000' in done.stdout
     assert re.search(r"SHARE +25 +0 +0 ", done.stdout)
     assert "Traceback" not in done.stderr + log
-    assert "state written at block 104" in log
+    assert re.search(r"1 +paid +2\.00000000 TAEL", done.stdout)
+    assert "Paid · 1 confirmation" in done.stdout
+    assert "state written at block 105" in log
