@@ -61,7 +61,7 @@ class Elsewhere(Exception):
     """The answer has a page of its own; holds its path."""
 
 
-class _Busy(Exception):
+class Busy(Exception):
     """Too many wait already."""
 
 
@@ -74,7 +74,7 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Raises: _Busy."""
+        """Raises: Busy."""
         await self._take()
         try:
             yield
@@ -87,7 +87,7 @@ class Turns:
             self._is_taken = True
             return
         if len(self._waiting) >= WAITING_MAX:
-            raise _Busy
+            raise Busy
         mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(mine)
         try:
@@ -147,7 +147,7 @@ def page(view: View) -> Handler:
             return _fault(request, language, 404, str(missing))
         except Elsewhere as elsewhere:
             raise web.HTTPSeeOther(str(elsewhere)) from None
-        except _Busy:
+        except Busy:
             response = _fault(request, language, 503, "fault_busy")
             response.headers["Retry-After"] = str(RETRY_S)
             return response

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 import segno
@@ -21,7 +23,7 @@ from node.web.visitor import Ask
 
 HISTORY_PER_PAGE = 25
 WAITING_MAX = 50
-"""Waiting transactions that are shown of an address."""
+"""Waiting transactions that are looked at, and lines shown of them: one may move hundreds of assets."""
 BALANCES_MAX = 100
 """Assets that are shown of an address: anybody may send it any number of them."""
 QR_MAX = 700
@@ -114,13 +116,7 @@ async def address(ask: Ask) -> Page:
             "is_indexed": ledger.is_indexed,
             "qr": qr(name),
             "balances": _balances(ask, lock, labels, waiting),
-            "waiting": [
-                WaitingRow(
-                    to_text(entry.tx.txid), int(entry.time), labels.worth(asset, units), units > 0
-                )
-                for entry, sums in waiting
-                for asset, units in sums.items()
-            ],
+            "waiting": list(islice(_waiting(labels, waiting), WAITING_MAX)),
             "waiting_more": max(0, len(entries) - WAITING_MAX),
             "history": [
                 HistoryRow(
@@ -133,6 +129,15 @@ async def address(ask: Ask) -> Page:
             "is_first_page": not before,
         },
     )  # fmt: skip
+
+
+def _waiting(
+    labels: Labels, waiting: Iterable[tuple[Entry, dict[AssetId, int]]]
+) -> Iterator[WaitingRow]:
+    for entry, sums in waiting:
+        txid, time = to_text(entry.tx.txid), int(entry.time)
+        for asset, units in sums.items():
+            yield WaitingRow(txid, time, labels.worth(asset, units), units > 0)
 
 
 def _cursor(ask: Ask) -> bytes:
