@@ -139,8 +139,10 @@ class Webhooks:
         )  # fmt: skip
         self.states[name] = State()
         self._put(name, row)
-        self._serve(name)
+        # Not before: until then it may stand behind events that nobody may be told of yet.
         await self._desk.settled()
+        if name in self.rows:
+            self._serve(name)
         return name, row
 
     async def remove(self, name: str) -> bool:
@@ -148,7 +150,8 @@ class Webhooks:
         if self.rows.pop(name, None) is None:
             return False
         del self.states[name]
-        self._tasks.pop(name).cancel()
+        if name in self._tasks:
+            self._tasks.pop(name).cancel()
         self._log.put(layout.WEBHOOK + name.encode(), None)
         await self._desk.settled()
         return True

@@ -145,6 +145,26 @@ def test_a_webhook_that_came_too_late_is_sent_what_it_has_missed(tmp_path: Path)
     with_life(tmp_path, scenario, FEW)
 
 
+def test_a_webhook_may_be_added_while_events_are_still_to_be_written(tmp_path: Path) -> None:
+    toy = ripe_chain()
+
+    async def scenario(life: Life) -> None:
+        await life.give(blocks_of(toy)[:3])
+        await life.told()
+        tip = toy.tip.ancestor(4)
+        life.events.log.connect(tip, toy.blocks[tip.hash])
+        assert life.events.log.last > life.events.desk.written
+        name, row = await life.events.webhooks.add("http://127.0.0.1/", frozenset())
+        assert row.acknowledged == 4
+        tip = toy.tip.ancestor(5)
+        life.events.log.connect(tip, toy.blocks[tip.hash])
+        while life.events.webhooks.rows[name].acknowledged < 5:
+            await life.events.desk.news()
+        assert [event["number"] for event in life.posted.bodies[0]["events"]] == [5]
+
+    with_life(tmp_path, scenario)
+
+
 def test_the_rpc_says_from_where_to_where_events_are_lost(tmp_path: Path) -> None:
     class Fake:
         events: Any = None
