@@ -70,7 +70,8 @@ def get(node: Daemon, path: str, **headers: str) -> tuple[int, str]:
     with closing(http.client.HTTPConnection("127.0.0.1", node.doors["web"], timeout=LIMIT_S)) as c:
         c.request("GET", path, headers={name.replace("_", "-"): v for name, v in headers.items()})
         response = c.getresponse()
-        return response.status, response.read().decode()
+        is_endless = response.getheader("Content-Type") == "text/event-stream"
+        return response.status, "" if is_endless else response.read().decode()
 
 
 class Sse:
