@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -130,8 +131,14 @@ def test_data_directory_of_a_network_is_found_by_its_usual_place(tmp_path: Path)
 
 @pytest.fixture
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+    """A port that no connection gets by itself: a client that tries one of those can meet itself."""
+    for port in range(20_000 + os.getpid() % 10_000, 32_000):
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError:
+            continue
+    raise AssertionError("no port is free from 20,000 to 32,000")
 
 
 def test_rpcwait_that_began_before_the_node_gets_its_answer(tmp_path: Path, free_port: int) -> None:
