@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
 
 from consensus.asset import asset_id
-from consensus.hashes import hash_leaf, hash_node, to_text
+from consensus.hashes import hash_leaf, to_text
 from consensus.tx import NATIVE, AssetDefinition, Issue, Tx, TxOut
 from tests.support.chain import ALICE, BOB, CAROL, DAVE, Person, ToyChain
-from tests.support.daemon import Daemon, feed, running
+from tests.support.daemon import ROOT, Daemon, feed, running
 from tests.support.economy import blocks_of, ripe_chain
 from tests.support.electrum import (
     ElectrumFailure,
@@ -25,6 +27,7 @@ from tests.support.electrum import (
     wire,
 )
 
+PAGE = ROOT / "docs" / "electrum.md"
 HASH_OF_NOTHING = "00" * 32
 
 
@@ -222,20 +225,18 @@ def test_headers_come_in_a_row_and_the_last_is_proved(client: Wire, scene: Scene
     assert client.call("blockchain.block.header", 5) == raw[0].hex()
 
 
-def root_of(proof: dict[str, Any]) -> bytes:
-    """The root in the header that a proof of a transaction leads to, as docs/electrum.md tells."""
-    *beside, last = [bytes.fromhex(each)[::-1] for each in proof["merkle"]]
-    node = bytes.fromhex(proof["leaf"])[::-1]
-    if proof["pos"] == 0:
-        return sha256d(node + last)
-    index, width = proof["pos"] - 1, proof["tx_count"] - 1
-    while width > 1:
-        if index ^ 1 < width:
-            other = beside.pop(0)
-            node = hash_node(other + node if index & 1 else node + other)
-        index, width = index >> 1, (width + 1) >> 1
-    assert not beside
-    return sha256d(last + node)
+@cache
+def told() -> dict[str, Any]:
+    """What the page for people who write clients defines."""
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
+        exec(block, names)
+    return names
+
+
+def test_page_tells_how_a_scripthash_is_made(scene: Scene) -> None:
+    address = scene.daemon.call("validateaddress", BOB.address())
+    assert told()["scripthash"](address["scriptPubKey"]) == of(BOB)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 6, 8])
@@ -253,7 +254,7 @@ def test_place_of_every_transaction_in_a_block_is_proved(
     for position, tx in enumerate(block.txs):
         proof = client.call("blockchain.transaction.get_merkle", to_text(tx.txid), height)
         assert (proof["pos"], proof["block_height"]) == (position, height)
-        assert root_of(proof) == block.header.root
+        assert told()["root_of"](proof) == block.header.root
         leaf = hash_leaf(tx.txid + tx.wtxid) if position else sha256d(tx.raw)
         assert proof["leaf"] == to_text(leaf)
         found = client.call("blockchain.transaction.id_from_pos", height, position, True)
