@@ -10,8 +10,9 @@ import asyncio
 from typing import NamedTuple
 
 from consensus.block import root_over
-from consensus.hashes import HASH_BYTES, BlockHash, Txid, hash_node, sha256d
+from consensus.hashes import HASH_BYTES, BlockHash, Txid, sha256d
 from consensus.header_tree import HeaderNode
+from consensus.inclusion import path_of
 from node.electrum.limits import LEAVES_BYTES_MAX
 from node.ledger import Ledger
 from node.rpc.errors import Code, RpcError
@@ -147,22 +148,9 @@ class TxProofs:
         if position == 0:
             branch, leaf = [root_over(leaves)], block.coinbase
         else:
-            branch, leaf = [*_branch(leaves, position - 1), block.coinbase], leaves[position - 1]
+            branch, leaf = [*path_of(leaves, position - 1), block.coinbase], leaves[position - 1]
         return TxProof(Txid(txids[position]), leaf, branch, position, len(txids))
 
 
 def _split(hashes: bytes) -> list[bytes]:
     return [hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES)]
-
-
-def _branch(level: list[bytes], index: int) -> list[bytes]:
-    """What stands beside the way up in the tree of `root_over`; an odd last node goes up alone."""
-    branch = []
-    while len(level) > 1:
-        if index ^ 1 < len(level):
-            branch.append(level[index ^ 1])
-        index >>= 1
-        odd = level[-1:] if len(level) & 1 else []
-        pairs = iter(level)
-        level = [hash_node(left + right) for left, right in zip(pairs, pairs, strict=False)] + odd
-    return branch
