@@ -8,13 +8,15 @@
 | `mempool.dat` | 1       | newer: it does not start                                            |
 | `peers.dat`   | 3       | 2: it reads it; newer: it does not start                            |
 
-The file `versions` says so of one directory: JSON, written whole. A part that is being made anew stands
-under `rebuilding` there until it is begun, so that a node which was killed meanwhile does it again, and
-a node of an older version keeps its hands off. A directory without the file is one of version 0.1.0.
+The file `versions` says so of one directory: JSON, and in a last line its SHA-256; written whole. A
+part that is being made anew stands under `rebuilding` there until it is begun, so that a node which was
+killed meanwhile does it again, and a node of an older version keeps its hands off. A directory without
+the file is one of version 0.1.0.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
@@ -25,9 +27,11 @@ from node import layout, mempool_file
 from node.datadir import MEMPOOL_FILE, PEERS_FILE, DataDirectory
 from p2p import addrbook
 
-FILE = "versions"
+VERSIONS_FILE = "versions"
 BLOCKS_VERSION = 1
 UNDO_VERSION = 1
+_DIGEST_BYTES = 65
+"""In hex, and the end of the line."""
 REBUILT = ("state", "undo")
 """Parts that are made anew from the block files, both together."""
 
@@ -68,7 +72,7 @@ class Versions:
         """`parts`: what this program reads. Raises: StorageError."""
         self._directory = directory
         self._parts = parts
-        data = directory.load(FILE)
+        data = directory.load(VERSIONS_FILE)
         self._is_there = data is not None
         if data is not None:
             self.written = decode_versions(data)
@@ -122,21 +126,32 @@ class Versions:
     def _write(self, rebuilding: Collection[str]) -> None:
         wanted = msgspec.structs.replace(_newest(self._parts), rebuilding=tuple(rebuilding))
         if not self._is_there or wanted != self.written:
-            self._directory.save(FILE, encode_versions(wanted))
+            self._directory.save(VERSIONS_FILE, encode_versions(wanted))
             self.written, self._is_there = wanted, True
 
 
 def encode_versions(written: Written) -> bytes:
     """The bytes of the file."""
-    return msgspec.json.format(msgspec.json.encode(written), indent=1) + b"\n"
+    return seal(msgspec.json.format(msgspec.json.encode(written), indent=1) + b"\n")
+
+
+def seal(body: bytes) -> bytes:
+    """`body` with its SHA-256 in a last line."""
+    return body + hashlib.sha256(body).hexdigest().encode() + b"\n"
 
 
 def decode_versions(data: bytes) -> Written:
     """What such bytes say. Raises: StorageError."""
+    body = data[:-_DIGEST_BYTES]
+    if seal(body) != data:
+        # Else a name with a flipped bit would be a part that only newer programs know.
+        raise StorageError(
+            f"the file {VERSIONS_FILE} of the data directory is damaged", "remove it"
+        )
     try:
-        return msgspec.json.decode(data, type=Written)
+        return msgspec.json.decode(body, type=Written)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StorageError(
-            f"the file {FILE} of the data directory cannot be read: {error}",
-            "start the taeld that wrote it, or a newer one; if it is damaged, remove it",
+            f"the file {VERSIONS_FILE} of the data directory cannot be read: {error}",
+            "start the taeld that wrote it, or a newer one",
         ) from None

@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
+
 from consensus.asset import AssetRecord
 from consensus.block import genesis
 from consensus.errors import DecodeError, StorageError
@@ -18,7 +20,7 @@ from node import layout
 from node.blockfiles import HEAD_BYTES, START, RecordFiles
 from node.layout import FilePosition, FormatRow, HeaderRow, TipRow
 from node.mempool_file import Kept, dump_file, load_file
-from node.versions import Written, decode_versions, encode_versions
+from node.versions import Written, decode_versions, encode_versions, seal
 from scripts.fuzz import mutate
 from scripts.fuzz.target import Target, need
 
@@ -47,7 +49,7 @@ def mempool_file(data: bytes) -> None:
 
 def versions_file(data: bytes) -> None:
     try:
-        written = decode_versions(data)
+        written = decode_versions(seal(data))
     except StorageError as error:
         need(bool(error.what and error.remedy), "a file of versions that is no such names a remedy")
         return
@@ -57,8 +59,8 @@ def versions_file(data: bytes) -> None:
 
 
 def _versions_files() -> Iterator[bytes]:
-    yield encode_versions(Written({"state": 1, "peers.dat": 3}))
-    yield encode_versions(Written({"blocks": 2, "undo": 1}, ("state", "undo")))
+    yield msgspec.json.encode(Written({"state": 1, "peers.dat": 3}))
+    yield msgspec.json.encode(Written({"blocks": 2, "undo": 1}, ("state", "undo")))
 
 
 def rows(data: bytes) -> None:

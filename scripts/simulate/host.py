@@ -19,6 +19,7 @@ from node.config import Config, Settings
 from node.datadir import MEMPOOL_FILE, PEERS_FILE, SYNC_AGAIN
 from node.rpc import ports
 from node.rpc.dispatch import Dispatcher
+from node.versions import VERSIONS_FILE
 from p2p.hub import Hub
 from p2p.ports import Endpoint
 from scripts.simulate.disk import VirtualDisk
@@ -120,7 +121,7 @@ class Host:
             self.began_anew = True
             self._tell(self, "operator", "blocks, undo and state removed")
         elif "remove it" in remedy:
-            for name in (MEMPOOL_FILE, PEERS_FILE):
+            for name in (MEMPOOL_FILE, PEERS_FILE, VERSIONS_FILE):
                 self.disk.files.pop(f"/n{self.number}/{name}", None)
             self._tell(self, "operator", "small files removed")
 

@@ -5,16 +5,27 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from consensus.errors import StorageError
 from node import layout, mempool_file
 from node.blockfiles import RecordFiles
 from node.check import check
 from node.datadir import DataDirectory
-from node.versions import FILE, PARTS, REBUILT, Versions
+from node.versions import (
+    PARTS,
+    REBUILT,
+    VERSIONS_FILE,
+    Versions,
+    Written,
+    decode_versions,
+    encode_versions,
+    seal,
+)
 from p2p import addrbook
 from tests.support.chain import ToyChain, blocks_of, digest_of
 from tests.support.daemon import Daemon, running, wait_for
@@ -27,11 +38,12 @@ KILLS = 6
 
 def write(directory: Path, versions: dict[str, int], *rebuilding: str) -> None:
     directory.mkdir(exist_ok=True)
-    (directory / FILE).write_text(json.dumps({"versions": versions, "rebuilding": rebuilding}))
+    body = json.dumps({"versions": versions, "rebuilding": rebuilding})
+    (directory / VERSIONS_FILE).write_bytes(seal(body.encode()))
 
 
 def read(directory: Path) -> Any:
-    return json.loads((directory / FILE).read_text())
+    return json.loads((directory / VERSIONS_FILE).read_text().rpartition("}")[0] + "}")
 
 
 def complaint(directory: Path, *options: str) -> str:
@@ -74,8 +86,19 @@ def test_part_that_is_not_known_is_refused(tmp_path: Path) -> None:
     "data", [b"", b"{}", b"[]", b'{"versions": {"state": "x"}}', b"[" * 5_000, b'{"\xff": 1}']
 )
 def test_file_that_makes_no_sense_is_refused(tmp_path: Path, data: bytes) -> None:
-    (tmp_path / FILE).write_bytes(data)
+    (tmp_path / VERSIONS_FILE).write_bytes(seal(data))
     assert "the file versions of the data directory cannot be read" in complaint(tmp_path)
+
+
+def test_every_flipped_bit_is_called_damage(tmp_path: Path) -> None:
+    sound = encode_versions(Written(dict(NEWEST)))
+    for place, bit in product(range(len(sound)), range(8)):
+        damaged = bytearray(sound)
+        damaged[place] ^= 1 << bit
+        with pytest.raises(StorageError, match="damaged"):
+            decode_versions(bytes(damaged))
+    (tmp_path / VERSIONS_FILE).write_bytes(sound.replace(b"state", b"s|ate"))
+    assert complaint(tmp_path).endswith("versions of the data directory is damaged (remove it)")
 
 
 def test_older_part_without_a_way_is_refused_by_both_numbers(tmp_path: Path) -> None:
@@ -209,6 +232,6 @@ def test_directory_of_before_the_file_is_taken_as_it_is(tmp_path: Path) -> None:
     node = Daemon(tmp_path)
     with running(node):
         node.stop()
-    (tmp_path / FILE).unlink()
+    (tmp_path / VERSIONS_FILE).unlink()
     with running(Daemon(tmp_path)) as _:
         assert read(tmp_path) == {"versions": NEWEST, "rebuilding": []}
