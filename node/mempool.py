@@ -65,7 +65,7 @@ class Mempool:
     def set_policy(self, policy: Policy) -> None:
         """Judge by another policy from now on, and drop what it has no room for."""
         self.policy = policy
-        self._admission.policy = policy
+        self._admission.set_policy(policy)
         self._trim()
 
     # Questions

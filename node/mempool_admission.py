@@ -77,8 +77,12 @@ class Admission:
     ) -> None:  # fmt: skip
         self._view = view
         self._graph = graph
-        self.policy = policy
+        self._policy = policy
         self._verify = verify
+
+    def set_policy(self, policy: Policy) -> None:
+        """Judge by another one from now on."""
+        self._policy = policy
 
     def judge(self, tx: Tx, time: float, floor_rate: int, fee_rate_max: int | None) -> Verdict:
         """Check a newcomer by every rule. Raises: Invalid, Missing, Premature, Refused."""
@@ -95,8 +99,8 @@ class Admission:
         ctx = self._view.context()
         found = self._find(check_tx(tx), time, ctx)
         entry, ancestors = found.entry, found.ancestors
-        check_form(entry.checked, entry.height, self.policy)
-        check_fee(entry.fee, entry.cost, floor_rate, self.policy, fee_rate_max)
+        check_form(entry.checked, entry.height, self._policy)
+        check_fee(entry.fee, entry.cost, floor_rate, self._policy, fee_rate_max)
         replaced = self._replaced(entry, ancestors)
         if ancestors:
             self._check_family(entry, ancestors, replaced)
@@ -112,7 +116,7 @@ class Admission:
         # Its coins are confirmed, and so they still are: the tip is the same.
         if entry.tx.txid in self._graph.entries:
             raise Refused(Rule.ALREADY_IN_MEMPOOL, entry.tx.txid[::-1])
-        check_fee(entry.fee, entry.cost, floor_rate, self.policy, fee_rate_max)
+        check_fee(entry.fee, entry.cost, floor_rate, self._policy, fee_rate_max)
         return msgspec.structs.replace(verdict, replaced=self._replaced(entry, set()))
 
     def check_signatures(self, verdict: Verdict) -> None:
@@ -172,16 +176,16 @@ class Admission:
         if not conflicts:
             return set()
         # Before they are collected: there may be as many conflicts as inputs, each with a family.
-        if len(conflicts) > self.policy.replaced_max:
-            raise Refused(Rule.REPLACEMENT_COUNT, len(conflicts), self.policy.replaced_max)
+        if len(conflicts) > self._policy.replaced_max:
+            raise Refused(Rule.REPLACEMENT_COUNT, len(conflicts), self._policy.replaced_max)
         gone = with_descendants(conflicts)
-        check_replacement(entry, conflicts, gone, ancestors, self.policy)
+        check_replacement(entry, conflicts, gone, ancestors, self._policy)
         return gone
 
     def _check_family(self, entry: Entry, ancestors: set[Entry], leaving: set[Entry]) -> None:
         """The limits on lines of unconfirmed transactions. Raises: Refused."""
-        check_ancestors(entry, self.policy)
+        check_ancestors(entry, self._policy)
         for ancestor in ancestors:
             others = with_descendants(ancestor.children)
-            check_descendants(entry, ancestor, others & leaving, self.policy)
+            check_descendants(entry, ancestor, others & leaving, self._policy)
             check_pinning(entry, ancestor, others - leaving)
