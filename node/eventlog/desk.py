@@ -80,7 +80,7 @@ class Desk:
         self.written = log.last
         """Number of the newest event on the disk."""
         self.consumers: dict[str, Consumer] = {
-            key[1:].decode(): layout.decode_row(Consumer, value)
+            layout.name_of(key): layout.decode_row(Consumer, value)
             for key, value in log.journal.scan(layout.CONSUMER)
         }
         self._clock = clock

@@ -125,7 +125,8 @@ class Webhook(msgspec.Struct, frozen=True, array_like=True):
 
     url: str
     secret: str
-    kinds: tuple[int, ...]
+    kinds: tuple[Kind, ...]
+    """Empty stands for all."""
     acknowledged: int
     """Everything up to this number was taken by the receiver."""
     created: int
@@ -159,6 +160,14 @@ def decode_payments(value: bytes) -> tuple[Payment, ...]:
     except Violation:
         raise damaged("waiting payment") from None
     return payments
+
+
+def name_of(key: bytes) -> str:
+    """The name of a consumer or a webhook in its key. Raises: StorageError."""
+    try:
+        return key[1:].decode()
+    except UnicodeDecodeError:
+        raise damaged("name") from None
 
 
 def event_key(number: int) -> bytes:

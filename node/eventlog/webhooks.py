@@ -19,7 +19,7 @@ import msgspec
 
 from node.eventlog import layout
 from node.eventlog.desk import Desk, Lost, Refused, Stopping
-from node.eventlog.layout import Kind, Kinds, Webhook
+from node.eventlog.layout import Kinds, Webhook
 from node.eventlog.log import EventLog
 from node.rpc import json
 from p2p.ports import RandomSource
@@ -101,7 +101,7 @@ class Webhooks:
     ) -> None:  # fmt: skip
         """`clock` gives seconds since 1970. Raises: StorageError."""
         self.rows: dict[str, Webhook] = {
-            key[1:].decode(): layout.decode_row(Webhook, value)
+            layout.name_of(key): layout.decode_row(Webhook, value)
             for key, value in event_log.journal.scan(layout.WEBHOOK)
         }
         self.states = {name: State() for name in self.rows}
@@ -177,9 +177,8 @@ class Webhooks:
         """What is to be sent next, once there is something. Raises: StorageError, Stopping."""
         while True:
             row = self.rows[name]
-            kinds = frozenset(Kind(kind) for kind in row.kinds)
             try:
-                page = self._desk.read(row.acknowledged, EVENTS_PER_POST, kinds)
+                page = self._desk.read(row.acknowledged, EVENTS_PER_POST, frozenset(row.kinds))
             except Lost as lost:
                 return _Batch(lost.last, self._body(name, (), lost))
             except Refused:
