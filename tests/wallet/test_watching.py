@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.hashes import Txid
+from consensus.params import COIN
 from consensus.tx import NATIVE
+from tests.support.chain import BOB
+from tests.support.rpc_node import ToyNode, pay_from
 from wallet.scan import Incoming
-from wallet.watching import Happening, Snapshot, Watcher
+from wallet.watching import Happening, Poll, Snapshot, Watcher
 
 
 def at(height: int | None, number: int = 1) -> Incoming:
@@ -70,3 +76,58 @@ def test_whoever_follows_the_changes_knows_what_the_last_look_shows(
                 case _:
                     known[change.payment.txid] = change.payment.height
     assert known == {p.txid: p.height for p in (looks[-1] if looks else [])}
+
+
+class Asked:
+    """A node that is asked without a socket; `between` is done before it answers `at`."""
+
+    def __init__(self, node: ToyNode) -> None:
+        self._node = node
+        self.at = ""
+
+    async def call(self, method: str, *params: Any) -> Any:
+        answer = self._node.answer(method, params)
+        if method == self.at:
+            self.at = ""
+            self._node.mine()
+        return answer
+
+
+def test_polling_tells_of_a_reorganisation_and_asks_for_blocks_only_at_a_new_tip(
+    node: ToyNode,
+) -> None:
+    poll, watcher, asked = Poll([BOB.address()], lambda text: None), Watcher(0), Asked(node)
+
+    def look() -> list[Happening]:
+        return [change.what for change in watcher.look(asyncio.run(poll.snapshot(asked)))]
+
+    assert look() == []
+    tx = pay_from(node, BOB.address(), COIN)
+    before = node.calls.count("getaddressdeltas")
+    assert look() == [Happening.SEEN]
+    assert node.calls.count("getaddressdeltas") == before
+    node.mine()
+    assert look() == [Happening.CONFIRMED]
+    node.chain.disconnect()
+    node.submit(tx)
+    assert look() == [Happening.REVERSED]
+    node.mempool.clear()
+    assert look() == [Happening.GONE]
+    node.submit(tx)
+    node.mine()
+    assert look() == [Happening.CONFIRMED]
+
+
+def test_payment_that_is_mined_between_two_questions_is_missed_by_neither(node: ToyNode) -> None:
+    for question in ("getaddressmempool", "getblockchaininfo", "getaddressdeltas"):
+        asked = Asked(node)
+        poll, watcher = Poll([BOB.address()], lambda text: None), Watcher(node.chain.tip.height)
+        watcher.look(asyncio.run(poll.snapshot(asked)))
+        pay_from(node, BOB.address(), COIN)
+        asked.at = question
+        node.chain.mine_empty(1)  # so that the blocks are asked for
+        told = [change.what for change in watcher.look(asyncio.run(poll.snapshot(asked)))]
+        told += [change.what for change in watcher.look(asyncio.run(poll.snapshot(asked)))]
+        assert told in (
+            [Happening.CONFIRMED], [Happening.SEEN, Happening.CONFIRMED]
+        ), question  # fmt: skip
