@@ -1,6 +1,6 @@
 """Pictures of every page for the documentation: on a phone and a desk, light and dark.
 
-    python -m scripts.screenshots [DIRECTORY]      docs/screenshots, unless another is named
+    python -m scripts.screenshots [DIRECTORY] [--only PAGE]      docs/screenshots, unless another is named
 
 A node of its own plays hours of a small economy first (`tests/support/showcase.py`). WebP, which every
 browser reads, keeps the whole folder small.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.browser import Browser, browsing, save
@@ -29,11 +30,12 @@ CHINESE = ("overview", "transaction")
 """Pages that are shown in Chinese too."""
 
 
-def take(browser: Browser, site: Site, folder: Path) -> int:
-    """Bytes of all the pictures."""
-    size = 0
-    wanted = [(name, width, theme, "en") for name in NAMES for width in WIDTHS for theme in THEMES]
-    wanted += [(name, width, "light", "zh") for name in CHINESE for width in WIDTHS]
+def take(browser: Browser, site: Site, folder: Path, names: Sequence[str]) -> None:
+    """Pictures of the pages `names`."""
+    wanted = [(name, width, theme, "en") for name in names for width in WIDTHS for theme in THEMES]
+    wanted += [
+        (name, width, "light", "zh") for name in CHINESE for width in WIDTHS if name in names
+    ]
     for name, width, theme, language in wanted:
         browser.look(width, theme, language)
         browser.open(site.url + site.paths[name])
@@ -41,20 +43,21 @@ def take(browser: Browser, site: Site, folder: Path) -> int:
         picture = browser.picture("webp", quality=QUALITY, height_max=HEIGHT_MAX)
         ending = "" if language == "en" else f"-{language}"
         save(picture, folder / f"{name}-{width}-{theme}{ending}.webp")
-        size += len(picture)
-    return size
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Take pictures of every page.")
     parser.add_argument("directory", nargs="?", type=Path, default=DESTINATION)
-    folder: Path = parser.parse_args().directory
+    parser.add_argument("--only", action="append", choices=NAMES, help="this page (repeatable)")
+    options = parser.parse_args()
+    folder: Path = options.directory
     with (
         tempfile.TemporaryDirectory() as scratch,
         showing(Path(scratch)) as site,
         browsing() as browser,
     ):
-        size = take(browser, site, folder)
+        take(browser, site, folder, options.only or NAMES)
+    size = sum(path.stat().st_size for path in folder.glob("*.webp"))
     print(f"{size:,} bytes of pictures in {folder}")
     assert size < BYTES_MAX, "more than the documentation should weigh"
 
