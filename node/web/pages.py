@@ -139,20 +139,30 @@ def page(view: View) -> Handler:
     """A handler that shows what a view answers."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        language = _language(request)
-        try:
-            async with request.app[TURNS].turn():
+        async def show(language: Language) -> web.Response:
+            try:
                 return _respond(request, language, await view(ask_of(request, language)))
-        except NotFound as missing:
-            return _fault(request, language, 404, str(missing))
-        except Elsewhere as elsewhere:
-            raise web.HTTPSeeOther(str(elsewhere)) from None
-        except Busy:
-            response = _fault(request, language, 503, "fault_busy")
-            response.headers["Retry-After"] = str(RETRY_S)
-            return response
+            except NotFound as missing:
+                return _fault(request, language, 404, str(missing))
+            except Elsewhere as elsewhere:
+                raise web.HTTPSeeOther(str(elsewhere)) from None
+
+        return await _in_turn(request, show)
 
     return handler
+
+
+async def _in_turn(
+    request: web.Request, show: Callable[[Language], Awaitable[web.Response]]
+) -> web.Response:  # fmt: skip
+    """What `show` makes when its turn has come; a line of text if too many wait before it."""
+    language = _language(request)
+    try:
+        async with request.app[TURNS].turn():
+            return await show(language)
+    except Busy:
+        retry = {"Retry-After": str(RETRY_S)}
+        return web.Response(status=503, text=language.say("fault_busy"), headers=retry)
 
 
 def _language(request: web.Request) -> Language:
@@ -203,27 +213,36 @@ def _fault(request: web.Request, language: Language, status: int, key: str) -> w
 
 
 _FAULTS = {404: "fault_path", 405: "fault_method", 413: "fault_size"}
+_OF_THE_BODY = ("Content-Type", "Content-Length")
 
 
 @web.middleware
 async def dress_faults(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Show browsers a page where something is missing or went wrong; programs get a line of text."""
+    headers: Mapping[str, str]
+    is_browser = "text/html" in request.headers.get("Accept", "")
     try:
         return await handler(request)
     except web.HTTPException as fault:
-        if fault.status < 400 or "text/html" not in request.headers.get("Accept", ""):
+        if fault.status < 400 or not is_browser:
             raise
-        key = _FAULTS.get(fault.status, "fault_other")
-        response = _fault(request, _language(request), fault.status, key)
-        if "Allow" in fault.headers:
-            response.headers["Allow"] = fault.headers["Allow"]
-        return response
+        key, status, headers = _FAULTS.get(fault.status, "fault_other"), fault.status, fault.headers
     except ConnectionError:
         raise  # whoever asked went away
     except Exception as error:
         # What the disk does is told in a line; anything else is a bug, whose place counts.
         bug = None if isinstance(error, StorageError) else error
         log.error("cannot show %r: %s", request.path[:200], error, exc_info=bug)
-        if "text/html" not in request.headers.get("Accept", ""):
+        if not is_browser:
             raise web.HTTPInternalServerError(text="something went wrong here") from None
-        return _fault(request, _language(request), 500, "fault_own")
+        key, status, headers = "fault_own", 500, {}
+
+    async def show(language: Language) -> web.Response:
+        response = _fault(request, language, status, key)
+        # A password that is asked for, methods that are allowed: what programs of browsers go by.
+        response.headers.extend(
+            (name, value) for name, value in headers.items() if name not in _OF_THE_BODY
+        )
+        return response
+
+    return await _in_turn(request, show)

@@ -192,6 +192,13 @@ def test_programs_are_told_in_a_line_what_browsers_are_told_on_a_page(site: Site
     assert "<html" not in site.get("/nowhere", accept="*/*").text
 
 
+def test_browser_is_asked_for_the_password_that_programs_are_asked_for(site: Site) -> None:
+    answers = [site.get("/events", accept=kind) for kind in ("text/html", "*/*")]
+    assert [each.status for each in answers] == [401, 401]
+    assert {each.headers["WWW-Authenticate"] for each in answers} == {'Basic realm="tael"'}
+    parse(answers[0].text)
+
+
 def test_page_that_did_not_change_is_not_sent_again(site: Site) -> None:
     path = site.paths["asset"].replace("/asset/", "/search?q=no-such-")
     first = site.get(path)
