@@ -227,9 +227,22 @@ class ToyNode:
             for tx in block.txs:
                 if tx.txid == txid:
                     depth = self.chain.tip.height - height + 1
-                    place = {"blockhash": to_text(block.header.hash), "confirmations": depth}
+                    place = {"blockhash": to_text(block.header.hash), "confirmations": depth,
+                             "blocktime": block.header.time}  # fmt: skip
                     return _shown(tx, verbosity, place)
         raise RpcFault(-5, "No such mempool or blockchain transaction")
+
+    def getblockhash(self, height: int) -> Any:
+        found = next((block for at, block in self._blocks() if at == height), None)
+        if found is None:
+            raise RpcFault(-8, "Block height out of range")
+        return to_text(found.header.hash)
+
+    def getblockheader(self, text: str) -> Any:
+        for height, block in self._blocks():
+            if to_text(block.header.hash) == text:
+                return {"hash": text, "height": height, "time": block.header.time}
+        raise RpcFault(-5, "Block not found")
 
     def _decode(self, text: str) -> Tx:
         return decode_tx(bytes.fromhex(text), 100_000)
@@ -309,7 +322,7 @@ METHODS = frozenset(
     {
         "getblockchaininfo", "getaddressutxos", "getaddressmempool", "getaddressdeltas",
         "getaddressbalance", "getrawtransaction", "sendrawtransaction", "testmempoolaccept",
-        "estimatesmartfee", "getasset",
+        "estimatesmartfee", "getasset", "getblockhash", "getblockheader",
     }
 )  # fmt: skip
 

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import click
 
-from wallet.cli import invoice, issue, keys, message, pay, receipt, receive, send, view, watch
+from wallet.cli import (
+    export,
+    invoice,
+    issue,
+    keys,
+    message,
+    pay,
+    receipt,
+    receive,
+    send,
+    view,
+    watch,
+)
 from wallet.cli.multisig import multisig
 from wallet.cli.options import MainGroup
 
@@ -20,6 +32,7 @@ COMMANDS: tuple[click.Command, ...] = (
     invoice.invoices,
     receipt.receipt,
     view.history,
+    export.export,
     receive.addresses,
     receive.label,
     watch.watch,
