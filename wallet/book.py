@@ -23,6 +23,7 @@ SENT_MAX = 10_000
 """Transactions that are remembered; the oldest go first, when they have long been mined."""
 
 INVOICES_MAX = 10_000
+LABELS_MAX = 100_000
 
 
 class SharedLock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,6 +46,13 @@ class WatchedAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     xpub: str
     next_index: tuple[int, int] = (0, 0)
+
+
+class Contact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Somebody who is paid, by name."""
+
+    name: str
+    lock: LockHash
 
 
 class SpentCoin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -119,6 +127,7 @@ class Book(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     accounts: list[WatchedAccount] = []
     sent: list[Sent] = []
     invoices: list[Invoice] = []
+    contacts: list[Contact] = []
 
     def __repr__(self) -> str:  # keeps the words out of whatever prints this
         return f"Book({self.network!r})"
@@ -141,6 +150,15 @@ class Book(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     def forget_sent(self, txid: Txid) -> None:
         """Drop a transaction that no node took."""
         self.sent = [entry for entry in self.sent if entry.txid != txid]
+
+    def note(self, key: str, label: str) -> None:
+        """Put a label on an address or a txid; an empty one takes it away. Raises: WalletError."""
+        if not label:
+            self.labels.pop(key, None)
+            return
+        if key not in self.labels and len(self.labels) >= LABELS_MAX:
+            raise WalletError(f"there are {LABELS_MAX:,} labels, the most there can be")
+        self.labels[key] = check_label(label)
 
     def add_invoice(self, entry: Invoice) -> None:
         """Note an invoice; of very many the oldest go."""

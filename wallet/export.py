@@ -51,8 +51,7 @@ class Names(msgspec.Struct, frozen=True):
 
     assets: Mapping[AssetId, AssetInfo]
     address: Callable[[LockHash], str]
-    contacts: Mapping[str, str]
-    """Name by address."""
+    contacts: Mapping[LockHash, str]
     labels: Mapping[str, str]
     """By address or txid."""
 
@@ -83,11 +82,12 @@ def _row(entry: Entry, movement: Movement, names: Names, thousands: bool) -> Seq
     info = names.assets[movement.asset]
     address = "" if movement.lock is None else names.address(movement.lock)
     number = display_amount if thousands else format_amount
+    contact = "" if movement.lock is None else names.contacts.get(movement.lock, "")
     label = names.labels.get(to_text(entry.txid)) or names.labels.get(address, "")
     return (
         str(entry.height), _time(entry.time), to_text(entry.txid), _cell(movement.purse.name),
         movement.cause, to_text(movement.asset), _cell(info.ticker),
-        number(movement.units, info.decimals), address, _cell(names.contacts.get(address, "")),
+        number(movement.units, info.decimals), address, _cell(contact),
         _cell(_memo(movement.memo)), _cell(label),
     )  # fmt: skip
 
@@ -193,9 +193,8 @@ class _Journal:
         if movement.lock is not None:
             address = self._names.address(movement.lock)
             parts.append(address)
-            for known in (self._names.contacts, self._names.labels):
-                if address in known:
-                    parts.append(f"({_plain(known[address])})")
+            known = (self._names.contacts.get(movement.lock), self._names.labels.get(address))
+            parts += [f"({_plain(text)})" for text in known if text]
         if movement.memo:
             parts.append(f"memo {_plain(_memo(movement.memo))}")
         return " ".join(parts)

@@ -13,6 +13,7 @@ from wallet.cli.app import App, Wallet
 from wallet.cli.assets_of import Assets, asset_infos
 from wallet.cli.options import Command
 from wallet.client import Client
+from wallet.contacts import names_by_lock
 from wallet.errors import WalletError
 from wallet.export import Names, Span, to_csv, to_journal
 from wallet.files import write_file
@@ -63,7 +64,7 @@ def export(
         read = _read(app, wallet, first, last, watched)
         if before != (wallet.book.next_index, wallet.book.used_index, wallet.book.accounts):
             wallet.save()
-        names = Names(read.infos, app.address, {}, wallet.book.labels)
+        names = Names(read.infos, app.address, names_by_lock(wallet.book), wallet.book.labels)
     if csv_to is not None:
         _write(app, csv_to, to_csv(read.entries, names, read.span, thousands))
     if ledger_to is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from wallet.cli import (
+    contacts,
     export,
     invoice,
     issue,
@@ -35,6 +36,7 @@ COMMANDS: tuple[click.Command, ...] = (
     export.export,
     receive.addresses,
     receive.label,
+    contacts.contacts,
     watch.watch,
     view.utxos,
     send.bump,

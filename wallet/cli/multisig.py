@@ -16,6 +16,7 @@ from wallet.answers import ChainInfo, native_info, next_context
 from wallet.book import Sent, SharedLock, SpentCoin
 from wallet.cli.app import App, Wallet
 from wallet.cli.assets_of import Assets, asset_infos, described
+from wallet.cli.contacts import addressed, check_recipients
 from wallet.cli.options import Group
 from wallet.cli.output import amount_data, amount_text
 from wallet.cli.send import pairs, payments_of, with_expiry
@@ -146,8 +147,10 @@ def propose(
     """Write a payment from the shared lock NAME to FILE, for the cosigners to sign."""
     chosen = SpendOptions(**options)
     found = pairs(recipients, to)
+    check_recipients(app, found)
     with app.open_wallet() as wallet:
         entry = wallet.book.shared_by_name(name)
+        found = addressed(app, wallet.book, found)
         gathered = gather(app, wallet)
         fee = fee_of(chosen, gathered.rate)
         request = payments_of(app, found, gathered, asset, memo, fee, name)
@@ -236,7 +239,9 @@ def _print_partial(app: App, wallet: Wallet, partial: Partial, infos: Assets, pa
         owner = f"shared lock {shared.name!r}" if shared else "NOT A SHARED LOCK OF THIS WALLET"
         amount = amount_text(entry.coin.amount, described(entry.coin.asset, infos))
         app.out.line(f"  From {wallet.keyring.address(entry.coin.lock)} ({owner}): {amount}")
-    app.out.table(("  To", ">Amount", "Memo"), output_rows(app, partial.body.outputs, back, infos))
+    app.out.table(
+        ("  To", ">Amount", "Memo"), output_rows(app, wallet, partial.body.outputs, back, infos)
+    )
     if partial.body.issuances:
         app.out.line(f"  It issues assets: {len(partial.body.issuances)} issuances")
     app.out.line(

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import click
 import segno
 
-from consensus.codec import decoder_of
 from consensus.locks import lock_hash
-from consensus.tx import Lock
-from wallet.book import Book, check_label
+from wallet.book import Book
 from wallet.cli.app import App, Wallet
 from wallet.cli.options import Command
 from wallet.keys import CHANGE, RECEIVE
 from wallet.tracked import GAP_LIMIT
 
-_LOCK = decoder_of(Lock)
+_TXID = re.compile(r"[0-9a-fA-F]{64}")
 
 
 @click.command("address", cls=Command)
@@ -42,7 +41,7 @@ def address(app: App, new: bool, label: str | None, qr: bool) -> None:
         text = wallet.keyring.address(place.lock_hash)
         warn_of_gap(book, index)
         if label is not None:
-            book.labels[text] = check_label(label)
+            book.note(text, label)
         if index >= book.next_index[RECEIVE] or label is not None:
             book.advance(RECEIVE, index + 1)
             wallet.save()
@@ -70,21 +69,23 @@ def warn_of_gap(book: Book, index: int) -> None:
 
 
 @click.command("label", cls=Command)
-@click.argument("address")
+@click.argument("what", metavar="ADDRESS|TXID")
 @click.argument("text")
 @click.pass_obj
-def label(app: App, address: str, text: str) -> None:
-    """Note TEXT beside an address; an empty text removes the note."""
+def label(app: App, what: str, text: str) -> None:
+    """Note TEXT beside an address or a transaction; an empty text removes the note.
+
+    `tael history` shows it.
+    """
+    kind, key = "address", what
+    if _TXID.fullmatch(what):
+        kind, key = "txid", what.lower()
+    else:
+        key = app.address(app.decode_address(what))  # also of one in capitals
     with app.open_wallet() as wallet:
-        app.decode_address(address)
-        if text:
-            wallet.book.labels[address] = check_label(text)
-        else:
-            wallet.book.labels.pop(address, None)
+        wallet.book.note(key, text)
         wallet.save()
-        app.out.result(
-            {"address": address, "label": text}, lambda: app.out.line(f"{address}  {text}")
-        )
+        app.out.result({kind: key, "label": text}, lambda: app.out.line(f"{key}  {text}"))
 
 
 @click.command("addresses", cls=Command)

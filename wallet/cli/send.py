@@ -15,6 +15,7 @@ from wallet.book import Sent
 from wallet.build import Fee, MoreOf, NewAsset, Request, everything
 from wallet.cli.app import App, Wallet
 from wallet.cli.assets_of import described, find_asset
+from wallet.cli.contacts import addressed, check_recipients
 from wallet.cli.options import Command
 from wallet.cli.spend import (
     Gathered,
@@ -101,12 +102,15 @@ def send(
     app: App, /, recipients: tuple[str, ...], to: tuple[str, ...], asset: str | None,
     memo: str | None, label: str | None, **options: Any,
 ) -> None:  # fmt: skip
-    """Pay AMOUNT to ADDRESS, for as many pairs as you like. AMOUNT may be `all`."""
+    """Pay AMOUNT to ADDRESS, for as many pairs as you like. AMOUNT may be `all`.
+
+    In place of an address, the name of a contact will do, exactly as `tael contacts` shows it.
+    """
     chosen = SpendOptions(**options)
     found = pairs(recipients, to)
-    for address, _ in found:
-        app.decode_address(address)  # before the passphrase is asked for
+    check_recipients(app, found)
     with app.open_wallet() as wallet:
+        found = addressed(app, wallet.book, found)
         gathered = gather(app, wallet)
         fee = fee_of(chosen, gathered.rate)
         request = payments_of(app, found, gathered, asset, memo, fee)

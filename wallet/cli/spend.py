@@ -29,13 +29,14 @@ from wallet.answers import (
     native_info,
     next_context,
 )
-from wallet.book import Book, Sent, SpentCoin, check_label
+from wallet.book import Book, Sent, SpentCoin
 from wallet.build import Draft, Fee, Request, Shortage, build
 from wallet.cli.app import App, Wallet
 from wallet.cli.assets_of import Assets, asset_infos, described
 from wallet.cli.options import combined
 from wallet.cli.output import amount_data, amount_text, asset_data, memo_text
 from wallet.client import MINED_ALREADY, Client
+from wallet.contacts import names_by_lock
 from wallet.errors import NodeSilent, RpcError, WalletError
 from wallet.keys import CHANGE
 from wallet.refusals import explain_refusal
@@ -246,8 +247,10 @@ def spend(
     app.confirm("Send it?", options.yes)
     if draft.change:
         wallet.book.advance(CHANGE, wallet.book.next_index[CHANGE] + 1)
+    if label is None and replaces is not None:
+        label = wallet.book.labels.get(to_text(replaces.txid))
     if label is not None:
-        wallet.book.labels[to_text(tx.txid)] = check_label(label)
+        wallet.book.note(to_text(tx.txid), label)
     record(app, wallet, draft, tx, replaces)
     submit(app, wallet, tx, guard)
     app.out.result(data | {"sent": True}, lambda: app.out.line(f"Sent {to_text(tx.txid)}"))
@@ -372,7 +375,7 @@ def show(app: App, wallet: Wallet, draft: Draft, infos: Assets, title: str) -> N
     app.out.line(f"{title}:")
     app.out.table(
         ("  To", ">Amount", "Memo"),
-        output_rows(app, draft.body.outputs, [*draft.change, *back], infos),
+        output_rows(app, wallet, draft.body.outputs, [*draft.change, *back], infos),
     )
     rate = -(-draft.fee * 1_000 // draft.cost)
     app.out.line(
@@ -384,13 +387,15 @@ def show(app: App, wallet: Wallet, draft: Draft, infos: Assets, title: str) -> N
 
 
 def output_rows(
-    app: App, outputs: Sequence[TxOut], back: Sequence[int], infos: Assets
+    app: App, wallet: Wallet, outputs: Sequence[TxOut], back: Sequence[int], infos: Assets
 ) -> list[tuple[str, str, str]]:
     """Rows of a table: where to, how much, memo. `back` are positions of what comes back."""
     rows = []
+    names = names_by_lock(wallet.book)
     for index, output in enumerate(outputs):
         where = "(destroyed)" if output.lock == BURN_LOCK else app.address(output.lock)
-        suffix = " (back to you)" if index in back else ""
+        suffix = f" ({names[output.lock]})" if output.lock in names else ""
+        suffix = " (back to you)" if index in back else suffix
         amount = amount_text(output.amount, described(output.asset, infos))
         rows.append((f"  {where}{suffix}", amount, memo_text(output.memo)))
     return rows

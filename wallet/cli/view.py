@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from consensus.hashes import AssetId, Txid, to_text
-from consensus.tx import NATIVE, AssetDefinition, Tx
+from consensus.tx import NATIVE, AssetDefinition, Tx, TxOut
 from wallet.amounts import display_amount
 from wallet.answers import AssetInfo, ChainInfo, fetch_asset, fetch_tx
 from wallet.cli.app import App, Wallet
@@ -17,6 +17,7 @@ from wallet.cli.assets_of import Assets, asset_by_id, asset_infos, described, fi
 from wallet.cli.options import Command
 from wallet.cli.output import amount_data, amount_text, asset_data, memo_text, time_text
 from wallet.client import Client
+from wallet.contacts import names_by_lock
 from wallet.errors import RpcError
 from wallet.scan import Balance, Event, Held, Say, balances, discover, events, holdings
 from wallet.tracked import Kind
@@ -222,7 +223,14 @@ def history(app: App, limit: int) -> None:
 def _event_cells(row: Mapping[str, Any], amounts: str) -> tuple[str, ...]:
     height = "waiting" if row["height"] is None else str(row["height"])
     memos = " ".join(memo_text(bytes.fromhex(memo)) for memo in row["memos"])
-    return (height, row["where"], row["txid"], amounts, memos, row["label"])
+    return (
+        height,
+        row["where"],
+        row["txid"],
+        amounts,
+        memos,
+        row["label"] or ", ".join(row["contacts"]),
+    )
 
 
 def _amounts(event: Event, infos: Assets) -> str:
@@ -259,6 +267,7 @@ def _event_data(
         "fee": None if sent is None else amount_data(sent.fee, infos[NATIVE].decimals),
         "time": None if sent is None else sent.time,
         "label": _label(wallet, event),
+        "contacts": [] if sent is None else _contacts(wallet, outputs),
     }  # fmt: skip
 
 
@@ -268,6 +277,11 @@ def _label(wallet: Wallet, event: Event) -> str:
     addresses = sorted(wallet.keyring.address(lock) for lock in event.places)
     noted = [labels[address] for address in addresses if address in labels]
     return labels.get(to_text(event.txid)) or ", ".join(noted)
+
+
+def _contacts(wallet: Wallet, outputs: Iterable[TxOut]) -> list[str]:
+    names = names_by_lock(wallet.book)
+    return list(dict.fromkeys(names[out.lock] for out in outputs if out.lock in names))
 
 
 def _unseen(wallet: Wallet, seen: set[Txid]) -> list[dict[str, Any]]:
