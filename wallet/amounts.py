@@ -11,19 +11,26 @@ from consensus.params import AMOUNT_MAX
 from wallet.errors import WalletError
 
 NATIVE_DECIMALS = 8
-_DECIMAL = re.compile(r"([0-9]{1,30})(?:\.([0-9]{1,30}))?")
+_FRACTION = r"(?:\.([0-9]{1,30}))?"
+_DECIMAL = re.compile(rf"([0-9]{{1,30}}){_FRACTION}")
+_GROUPED = re.compile(
+    # Of one comma alone, nobody can say whether it is a decimal mark.
+    rf"([1-9][0-9]{{0,2}}(?:(?:,[0-9]{{3}}){{1,9}}(?=\.)|(?:,[0-9]{{3}}){{2,9}}"
+    rf"|(?: [0-9]{{3}}){{1,9}}|(?:_[0-9]{{3}}){{1,9}})){_FRACTION}"
+)
+_SEPARATORS = str.maketrans("", "", ", _")
 
 
 def parse_amount(text: str, decimals: int) -> int:
-    """Base units of an amount written as `12` or `12.5`.
+    """Base units of an amount written as `12`, `12.5`, `1,234.5`, `1 234.5` or `1_234.5`.
 
-    Raises: WalletError. A comma is refused, since to some it separates thousands and to others
-    decimals; digits beyond the asset's decimals are refused instead of rounded.
+    Raises: WalletError. A comma that could be a decimal mark is refused; digits beyond the asset's
+    decimals are refused instead of rounded.
     """
     units = _units(text, decimals)
     if not 1 <= units <= AMOUNT_MAX:
         raise WalletError(
-            f"an amount must be above 0 and at most {format_amount(AMOUNT_MAX, decimals)}"
+            f"an amount must be above 0 and at most {display_amount(AMOUNT_MAX, decimals)}"
         )
     return units
 
@@ -37,10 +44,15 @@ def parse_rate(text: str) -> int:
 
 
 def _units(text: str, decimals: int) -> int:
-    match = _DECIMAL.fullmatch(text, 0)
-    if not match or not text.isascii():
+    match = _DECIMAL.fullmatch(text) or _GROUPED.fullmatch(text)
+    if not match:
+        if "," in text:
+            raise WalletError(
+                f"{text[:40]!r} is not an amount: the point stands before the decimals, and a comma "
+                "between thousands only where it cannot be taken for it; write it like 1234.5"
+            )
         raise WalletError(f"{text[:40]!r} is not an amount; write it like 12 or 12.5")
-    whole, fraction = match[1], match[2] or ""
+    whole, fraction = match[1].translate(_SEPARATORS), match[2] or ""
     if len(fraction.rstrip("0")) > decimals:
         raise WalletError(f"{text[:40]!r} has more than {decimals} decimals")
     return int(whole + fraction[:decimals].ljust(decimals, "0"))

@@ -38,7 +38,7 @@ from consensus.tx_rules import (
     check_tx,
     cost_of,
 )
-from wallet.amounts import NATIVE_DECIMALS, format_amount
+from wallet.amounts import NATIVE_DECIMALS, display_amount
 from wallet.errors import WalletError
 from wallet.select import select
 from wallet.sign import Spendable, rehearse
@@ -130,7 +130,7 @@ class Shortage(WalletError):
 
     def __init__(self, asset: AssetId, short: int) -> None:
         if asset == NATIVE:
-            amount = format_amount(short, NATIVE_DECIMALS)
+            amount = display_amount(short, NATIVE_DECIMALS)
             text = f"not enough spendable coins: {amount} short, the fee included"
         else:
             text = f"not enough of asset {asset[::-1].hex()}: {short} base units short"

@@ -56,6 +56,7 @@ TEXT = "Grüße"
 SECRETS = {person.pubkey: person.key.secret for person in (ALICE, BOB)}
 _FOLDER = tempfile.TemporaryDirectory(prefix="tael-fuzz-")
 _WALLET = Path(_FOLDER.name) / "w.wallet"
+_SEPARATORS = str.maketrans("", "", ", _")
 
 
 def _sealed() -> bytes:
@@ -137,8 +138,9 @@ def amount(data: bytes) -> None:
     except WalletError as error:
         need("\n" not in str(error), "the error is one line")
     else:
+        plain = Decimal(text.translate(_SEPARATORS))
         need(1 <= units <= AMOUNT_MAX, "an amount is in its range")
-        need(Decimal(text).scaleb(decimals) == units, "an amount is what decimal arithmetic says")
+        need(plain.scaleb(decimals) == units, "an amount is what decimal arithmetic says")
         need(parse_amount(format_amount(units, decimals), decimals) == units, "reads back")
         shown = display_amount(units, decimals).replace(",", "")
         need(parse_amount(shown, decimals) == units, "what people see is the amount")
@@ -146,7 +148,8 @@ def amount(data: bytes) -> None:
         rate = parse_rate(text)
     except WalletError:
         return
-    need(Decimal(text).scaleb(8) == rate <= AMOUNT_MAX, "a rate is what decimal arithmetic says")
+    plain = Decimal(text.translate(_SEPARATORS))
+    need(plain.scaleb(8) == rate <= AMOUNT_MAX, "a rate is what decimal arithmetic says")
 
 
 def payment(data: bytes) -> None:

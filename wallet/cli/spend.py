@@ -158,7 +158,7 @@ def fee_of(options: SpendOptions, estimate: int | None) -> Fee:
         return Fee(rate=parse_rate(options.fee_rate))
     if estimate is not None and estimate > ESTIMATE_MAX:
         raise WalletError(
-            f"the node asks for {format_amount(estimate, NATIVE_DECIMALS)} per 1,000 cost, which is "
+            f"the node asks for {display_amount(estimate, NATIVE_DECIMALS)} per 1,000 cost, which is "
             "very much; if you want to pay that, say so with --fee-rate"
         )
     return Fee(rate=DEFAULT_RATE if estimate is None else estimate)
