@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 import aiohttp
 import msgspec
 
-from wallet.errors import NodeError, NodeSilent, RpcError, WalletError
+from wallet.errors import NodeAbsent, NodeError, NodeSilent, RpcError, WalletError
 from wallet.files import read_file
 from wallet.rpc.addresses import AddressesMethods
 from wallet.rpc.assets import AssetsMethods
@@ -73,7 +73,7 @@ def endpoint(url: str, cookie: Path) -> Endpoint:
     try:
         text = read_file(cookie, _COOKIE_BYTES_MAX).decode("utf-8").strip()
     except WalletError:
-        raise NodeError(
+        raise NodeAbsent(
             f"no running node was found: {cookie} cannot be read (start taeld, or give --datadir "
             "of the node, or TAEL_RPC=http://user:password@host:port)"
         ) from None
@@ -186,7 +186,7 @@ class Client(
                 while not response.content.at_eof() and len(body) <= ANSWER_BYTES_MAX:
                     body += await response.content.read(ANSWER_BYTES_MAX + 1 - len(body))
         except aiohttp.ClientConnectorError:
-            raise NodeError(f"no node answers at {self._at.url} (is taeld running?)") from None
+            raise NodeAbsent(f"no node answers at {self._at.url} (is taeld running?)") from None
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             if isinstance(error, aiohttp.ConnectionTimeoutError):
                 raise NodeError(f"no node answers at {self._at.url} in time") from None

@@ -40,6 +40,10 @@ class NodeError(WalletError):
     """The node cannot be reached, or declines. Nothing was changed."""
 
 
+class NodeAbsent(NodeError):
+    """Nobody is there who could answer: the node is probably not running."""
+
+
 class NodeSilent(NodeError):
     """The connection broke after the question was sent: whether the node acted on it is unknown."""
 

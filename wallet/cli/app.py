@@ -163,6 +163,11 @@ class App:
                 raise WalletError("the two passphrases differ")
         return check_passphrase(given)
 
+    @property
+    def has_passphrase(self) -> bool:
+        """Whether nobody has to be asked for it."""
+        return self.settings.passphrase_file is not None or PASSPHRASE_VARIABLE in os.environ
+
     def _given_passphrase(self) -> str | None:
         if self.settings.passphrase_file is not None:
             return read_passphrase(Path(self.settings.passphrase_file).expanduser())

@@ -15,6 +15,7 @@ from wallet.cli import (
     receipt,
     receive,
     send,
+    status,
     view,
     watch,
 )
@@ -23,6 +24,7 @@ from wallet.cli.options import MainGroup
 
 VERSION = "0.1.0"
 COMMANDS: tuple[click.Command, ...] = (
+    status.status,
     keys.create,
     keys.restore,
     receive.address,
@@ -54,16 +56,21 @@ COMMANDS: tuple[click.Command, ...] = (
 )
 
 
-@click.group("tael", cls=MainGroup)
+@click.group("tael", cls=MainGroup, invoke_without_command=True)
 @click.version_option(VERSION, message="%(prog)s %(version)s")
-def tael() -> None:
+@click.pass_context
+def tael(ctx: click.Context) -> None:
     """The wallet of Tael: keys stay here; a node is asked by JSON-RPC.
 
+    `tael` alone says what is there and what to do next.
     Begin with `tael create`, then `tael address` to be paid and `tael balance` to see it. The common
     options may stand before or after the command, or in the environment as TAEL_NETWORK,
     TAEL_WALLET, TAEL_RPC, TAEL_DATADIR and TAEL_PASSPHRASE_FILE; the passphrase is asked for unless
     TAEL_PASSPHRASE or a file holds it.
     """
+    if ctx.invoked_subcommand is None:
+        with status.status.make_context("status", [], parent=ctx) as alone:
+            status.status.invoke(alone)
 
 
 for _command in COMMANDS:

@@ -66,6 +66,21 @@ def _balance_data(totals: Mapping[AssetId, Balance], infos: Assets) -> list[dict
     return rows
 
 
+def balance_data(looked: Looked, kind: Kind) -> list[dict[str, Any]]:
+    """What the wallet has of one kind, for programs."""
+    return _balance_data(_totals(looked, kind), looked.infos)
+
+
+def balance_table(app: App, looked: Looked, kind: Kind) -> None:
+    """What the wallet has of one kind, for people."""
+    rows = [row[1:] for row in _balance_rows("", _totals(looked, kind), looked.infos)]
+    app.out.table(("Asset", ">Confirmed", ">Unconfirmed", ">Immature", "Asset id"), rows)
+
+
+def _totals(looked: Looked, kind: Kind) -> dict[AssetId, Balance]:
+    return {NATIVE: Balance()} | balances(e for e in looked.held if e.place.kind is kind)
+
+
 def _balance_rows(
     name: str, totals: Mapping[AssetId, Balance], infos: Assets
 ) -> Iterable[tuple[str, ...]]:
@@ -88,7 +103,7 @@ def balance(app: App) -> None:
     """
     with app.open_wallet() as wallet:
         looked = look(app, wallet)
-        own = {NATIVE: Balance()} | balances(e for e in looked.held if e.place.kind is Kind.OWN)
+        own = _totals(looked, Kind.OWN)
         groups: dict[str, dict[AssetId, Balance]] = {}
         shared = {entry.name for entry in wallet.book.shared}
         for name in (*sorted(shared), *wallet.book.watched_names()):
