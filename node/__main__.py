@@ -23,6 +23,7 @@ from consensus.errors import StorageError
 from node import log as logs
 from node.app import VERSION, Node
 from node.commands import paced, run_backup, run_check, run_restore
+from node.completion import completion_command
 from node.config import (
     CONFIG_NAME,
     MEGABYTE,
@@ -142,6 +143,9 @@ def status_command(context: click.Context, /, once: bool, as_json: bool, **given
 def config_command() -> None:
     """Print a configuration file with every setting, its default and what it does."""
     click.echo(example(main.params, LIVE), nl=False)
+
+
+main.add_command(completion_command)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

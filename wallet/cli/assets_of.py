@@ -33,7 +33,7 @@ async def asset_infos(
         try:
             infos[asset] = await fetch_asset(node, asset)
         except RpcError:
-            infos[asset] = _own_issues(book).get(asset) or unnamed(asset)
+            infos[asset] = own_issues(book).get(asset) or unnamed(asset)
     return {asset: told_apart(info, infos[NATIVE].ticker) for asset, info in infos.items()}
 
 
@@ -59,7 +59,7 @@ def new_infos(asset: AssetId, definition: AssetDefinition) -> dict[AssetId, Asse
     }
 
 
-def _own_issues(book: Book) -> dict[AssetId, AssetInfo]:
+def own_issues(book: Book) -> dict[AssetId, AssetInfo]:
     """The assets that the wallet itself has issued, also if no block holds them yet."""
     infos: dict[AssetId, AssetInfo] = {}
     for sent in book.sent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from wallet.cli import (
+    completion,
     contacts,
     export,
     invoice,
@@ -53,6 +54,7 @@ COMMANDS: tuple[click.Command, ...] = (
     keys.info,
     keys.words,
     keys.change_passphrase,
+    completion.completion,
 )
 
 

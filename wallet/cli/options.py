@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from consensus.errors import Violation
 from wallet.cli.app import App
+from wallet.cli.suggest import make_suggest
 from wallet.errors import WalletError, printable
 
 
@@ -102,6 +103,8 @@ class Command(_OneLine):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params += _common_options(with_environment=False)
+        for param in self.params:
+            make_suggest(param)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -146,6 +149,8 @@ class MainGroup(Group):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params += _common_options(with_environment=True)
+        for param in self.params:
+            make_suggest(param)
 
 
 def combined(options: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
