@@ -50,7 +50,7 @@ async def mined_txs(node: Node, events: Iterable[Event], height: int, say: Say) 
         answer = await ask(node, _TxAnswer, "getrawtransaction", to_text(txid), 1)
         return MinedTx(_tx(answer.hex, txid), placed[txid][0], _time(answer.blocktime))
 
-    return await _each(fetch, in_order, lambda done: say(_progress("transactions", done, in_order)))
+    return await _each(fetch, in_order, "reading transactions", say)
 
 
 async def block_times(node: Node, heights: Iterable[int], say: Say) -> dict[int, int]:
@@ -64,7 +64,7 @@ async def block_times(node: Node, heights: Iterable[int], say: Say) -> dict[int,
             raise NodeError("the node answered getblockheader with another block")
         return _time(header.time)
 
-    times = await _each(fetch, wanted, lambda done: say(_progress("blocks", done, wanted)))
+    times = await _each(fetch, wanted, "reading times of blocks", say)
     return dict(zip(wanted, times, strict=True))
 
 
@@ -93,17 +93,13 @@ def check_whole(entries: Iterable[Entry], events: Iterable[Event], height: int) 
 
 
 async def _each(
-    fetch: Callable[[A], Awaitable[B]], wanted: Sequence[A], tell: Callable[[int], None]
+    fetch: Callable[[A], Awaitable[B]], wanted: Sequence[A], what: str, say: Say
 ) -> list[B]:
     found: list[B] = []
     for start in range(0, len(wanted), CALLS_AT_ONCE):
-        tell(start)
+        say(what, start, len(wanted))
         found += await asyncio.gather(*map(fetch, wanted[start : start + CALLS_AT_ONCE]))
     return found
-
-
-def _progress(what: str, done: int, of: Sequence[object]) -> str:
-    return f"reading {what}, {done:,} of {len(of):,}"
 
 
 def _tx(text: str, txid: Txid) -> Tx:

@@ -39,8 +39,12 @@ from wallet.tracked import GAP_LIMIT, Keyring, Kind, Place
 ADDRESSES_PER_CALL = 100
 PAGE_ENTRIES = 1_000
 PAGES_MAX = 100_000
-Say = Callable[[str], None]
-"""Told what is being done, for whoever waits."""
+
+
+class Say(Protocol):
+    """Told what is being done, how much of it is, and of how much if that is known."""
+
+    def __call__(self, text: str, done: int = 0, total: int = 0, /) -> None: ...
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -117,7 +121,7 @@ async def _last_used(
     end = start
     window = start
     while window < end + gap:
-        say(f"looking for used addresses, {window} so far")
+        say("looking for used addresses", window)
         indexes = range(window, window + gap)
         addresses = [keyring.address(place_at(index).lock_hash) for index in indexes]
         last = await _highest_used(node, addresses)
@@ -152,7 +156,7 @@ async def _utxos(node: Node, addresses: Sequence[str], say: Say) -> list[Utxo]:
     found: list[Utxo] = []
     async for page in _pages(node, UtxoPage, "getaddressutxos", addresses):
         found += page.utxos
-        say(f"asking for coins, {len(found)} so far")
+        say("asking for coins", len(found))
     return found
 
 
@@ -167,7 +171,7 @@ async def _deltas(node: Node, addresses: Sequence[str], say: Say) -> list[Delta]
     found: list[Delta] = []
     async for page in _pages(node, DeltaPage, "getaddressdeltas", addresses):
         found += page.deltas
-        say(f"asking for history, {len(found)} entries so far")
+        say("asking for history", len(found))
     return found
 
 

@@ -32,7 +32,7 @@ class Tael:
         self.folder = folder
         self.path = folder / f"{seed}.wallet"
         self.seed = seed
-        self._url = url
+        self.url = url
         self._network = network
         self._env = environment(seed)
         self.variables: dict[str, str | None] = {"TAEL_PASSPHRASE": "correct horse"}
@@ -40,7 +40,7 @@ class Tael:
     def invoke(self, *args: str, options: Mapping[str, str] | None = None) -> Result:
         """Run one command, whatever comes of it."""
         common = {
-            "--network": self._network, "--wallet": str(self.path), "--rpc": self._url,
+            "--network": self._network, "--wallet": str(self.path), "--rpc": self.url,
             "--datadir": str(self.folder / "node"), **(options or {}),
         }  # fmt: skip
         if "TAEL_RPC" in self.variables:

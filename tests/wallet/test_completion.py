@@ -2,60 +2,40 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
-import select
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.terminal import LIMIT_S, Terminal
 from tests.support.wallet_cli import Tael
 
-LIMIT_S = 60
 READY = "ready> "
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x07|\r")
 
 
-class Bash:
-    """An interactive bash on a terminal of its own."""
+class Bash(Terminal):
+    """An interactive bash."""
 
     def __init__(self, home: Path, **variables: str) -> None:
-        programs = Path(sys.executable).parent
-        environment = {
-            "HOME": str(home), "PATH": f"{programs}:/usr/bin:/bin", "TERM": "dumb", "PS1": READY,
-            "INPUTRC": "/dev/null", "LANG": "C.UTF-8", **variables,
-        }  # fmt: skip
-        leader, follower = pty.openpty()
-        self._terminal = leader
-        self._process = subprocess.Popen(
-            ["bash", "--norc", "--noprofile", "-i"], cwd=home, env=environment, stdin=follower,
-            stdout=follower, stderr=follower, start_new_session=True,
+        path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+        super().__init__(
+            ["bash", "--norc", "--noprofile", "-i"], home, PATH=path, PS1=READY,
+            INPUTRC="/dev/null", TERM="dumb", **variables,
         )  # fmt: skip
-        os.close(follower)
-        self._until(READY)
-
-    def _until(self, wanted: str, since: str = "") -> str:
-        seen, end = since, time.monotonic() + LIMIT_S
-        while wanted not in seen:
-            assert time.monotonic() < end, f"waited for {wanted!r} in vain: {seen!r}"
-            if select.select([self._terminal], [], [], 0.2)[0]:
-                seen = _CONTROL.sub("", seen + os.read(self._terminal, 65_536).decode())
-        return seen
+        self.until(READY)
 
     def run(self, line: str) -> str:
         """What a command prints."""
-        os.write(self._terminal, f"{line}; echo do''ne\n".encode())
-        return self._until(READY, self._until("\ndone\n")).split("\n", 1)[1]
+        self.type(f"{line}; echo do''ne\n")
+        return self.until(READY, self.until("\ndone\n")).split("\n", 1)[1]
 
     def completed(self, typed: str, wanted: str) -> None:
         """Type a line and a tab; wait until `wanted` stands there; give the line up."""
-        os.write(self._terminal, f"{typed}\t".encode())
-        self._until(wanted)
+        self.type(f"{typed}\t")
+        self.until(wanted)
         self._give_up()
 
     def choices(self, typed: str) -> set[str]:
@@ -67,13 +47,8 @@ class Bash:
         return set(re.findall(r"<([^>]+)>", words))
 
     def _give_up(self) -> None:
-        os.write(self._terminal, b"\x03")
-        self._until(READY)
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait(LIMIT_S)
-        os.close(self._terminal)
+        self.type("\x15")  # empties the line
+        self.run(":")
 
 
 @pytest.fixture

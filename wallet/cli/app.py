@@ -17,7 +17,6 @@ from typing import TypeVar
 
 import click
 import msgspec
-from rich.console import Console
 
 from consensus.address import AddressError, decode_address, encode_address
 from consensus.block import genesis
@@ -26,6 +25,7 @@ from consensus.params import NETWORKS, Params, ParamsError, params_from_mapping
 from wallet.answers import ChainInfo, check_chain
 from wallet.book import Book, decode_book, encode_book
 from wallet.cli.output import Output
+from wallet.cli.progress import with_progress
 from wallet.client import Client, endpoint
 from wallet.errors import WalletError
 from wallet.files import locked, make_directory, read_file
@@ -52,8 +52,6 @@ HOME = Path("~/.tael")
 PASSPHRASE_VARIABLE = "TAEL_PASSPHRASE"
 _TOML_BYTES_MAX = 1024 * 1024
 _PASSPHRASE_BYTES_MAX = 10_000
-_PROGRESS_AFTER_S = 1.0
-_PROGRESS_EVERY_S = 5.0
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -240,27 +238,7 @@ class App:
                 info = await check_chain(client, self.params)
                 return await work(client, info, say)
 
-        return asyncio.run(_with_progress(run))
-
-
-async def _with_progress(run: Callable[[Say], Awaitable[T]]) -> T:
-    """Run it, and from the second second on say on stderr what it is at."""
-    texts = ["working"]
-    task = asyncio.ensure_future(run(texts.append))
-    done, _ = await asyncio.wait({task}, timeout=_PROGRESS_AFTER_S)
-    if done:
-        return task.result()
-    console = Console(stderr=True, highlight=False)
-    if console.is_terminal:
-        with console.status(texts[-1]) as status:
-            while not task.done():
-                status.update(texts[-1])
-                await asyncio.wait({task}, timeout=0.2)
-    else:
-        while not task.done():
-            click.echo(f"{texts[-1]} …", err=True)
-            await asyncio.wait({task}, timeout=_PROGRESS_EVERY_S)
-    return task.result()
+        return asyncio.run(with_progress(run))
 
 
 def check_passphrase(passphrase: str) -> str:

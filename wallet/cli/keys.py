@@ -121,6 +121,11 @@ def restore(app: App, words_file: str | None, gap: int, offline: bool, account: 
 
         try:
             app.ask_node(work)
+        except KeyboardInterrupt:
+            raise WalletError(
+                "interrupted: the wallet is restored, but was not searched for used addresses; "
+                "`tael balance` does that"
+            ) from None
         except NodeError as error:
             raise WalletError(
                 f"the wallet is restored, but was not searched for used addresses: {error}"

@@ -100,7 +100,7 @@ async def _fetch(app: App, node: Node, txid: Txid, confirmations: int, say: Say)
         raise NodeError("the node answered gettxoutproof with no proof") from None
     coins = []
     for number, spent in enumerate(tx.body.inputs):
-        say(f"asking what was spent, {number} of {len(tx.body.inputs)}")
+        say("asking what was spent", number, len(tx.body.inputs))
         parent = await fetch_tx(node, Txid(spent[:32]))
         index = int.from_bytes(spent[32:], "big")
         if index >= len(parent.body.outputs):
@@ -141,7 +141,7 @@ async def _headers(node: Node, height: int, depth: int, block_hash: str, say: Sa
     while name != block_hash:
         if len(headers) >= depth - 1:
             raise NodeError("the chain has changed meanwhile; ask again")
-        say(f"asking for headers, {len(headers)} of {depth - 1}")
+        say("asking for headers", len(headers), depth - 1)
         headers.append(await _header(node, name))
         name = to_text(decode_header(headers[-1]).previous)
     return headers[::-1]

@@ -319,7 +319,7 @@ def submit(app: App, wallet: Wallet, tx: Tx, guard: tuple[str, ...]) -> bool:
 
     try:
         app.ask_node(work)
-    except NodeSilent:
+    except (NodeSilent, KeyboardInterrupt):
         raise WalletError(
             f"the node did not answer; whether {to_text(tx.txid)} was sent is unknown: look at "
             "`tael history` before you pay again"

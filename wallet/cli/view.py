@@ -206,7 +206,7 @@ def history(app: App, limit: int) -> None:
             found = await events(client, wallet.keyring, wallet.keyring.places().values(), say)
             txs: dict[Txid, Tx] = {}
             for event in found[:limit]:
-                say(f"reading transactions, {len(txs)} of {min(limit, len(found))}")
+                say("reading transactions", len(txs), min(limit, len(found)))
                 try:
                     txs[event.txid] = await fetch_tx(client, event.txid)
                 except RpcError:  # its memos are not shown then; what it did is known

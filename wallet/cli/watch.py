@@ -112,7 +112,7 @@ class Live:
         self._since = 0 if invoice is not None and since is None else since
         self._invoice = invoice
         self._confirmations = confirmations
-        self._source = Poll(addresses, lambda text: None)
+        self._source = Poll(addresses, lambda *said: None)
         self._watcher: Watcher | None = None
         self._infos: dict[AssetId, AssetInfo] = {}
         self._is_away = False
