@@ -144,7 +144,7 @@ def test_waiting_units_of_a_new_asset_have_a_name_for_the_issuer_only(
         (("issue", "GOLD", "1", "--name", "x" * 65), "asset-name"),
         (("issue", "GOLD", "1.5"), "more than 0 decimals"),
         (("issue", "GOLD", "1", "--terms", "/nowhere"), "no such file"),
-        (("issue", "GOLD", "10000000000000000000"), "at most 9223372036854775807"),
+        (("issue", "GOLD", "10000000000000000000"), "at most 9,223,372,036,854,775,807"),
         (("reissue", "GOLD", "1"), "holds no asset called"),
         (("reissue", "TAEL", "1"), "by mining only"),
         (("destroy", "1", "--asset", "zz" * 32), "not an asset id"),
