@@ -200,8 +200,10 @@ class Follower:
             end = min(height, max(watch.since - 1, watch.end))
             watch = Watch(watch.label, since, since.to_bytes(4, "big"), end)
         event_log.put_watch(lock, watch)
-        for entry in ledger.mempool.touching(lock):
-            event_log.tx_added(entry.tx)
+        if self.is_beside:
+            # Else the log may stand at a block that confirms what waits by now; it compares later.
+            for entry in ledger.mempool.touching(lock):
+                event_log.tx_added(entry.tx)
         if ledger.mempool.is_returning:
             self._leave()
         self._wake.set()

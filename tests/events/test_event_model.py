@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from consensus.errors import Violation
@@ -119,10 +119,19 @@ LIVES = st.lists(
 
 
 @settings(
-    max_examples=12, deadline=None, phases=[Phase.generate],
+    max_examples=12, deadline=None, phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 @given(seed=st.integers(0, 10**6), lives=LIVES, room=st.sampled_from([0, 3, 50_000]))
+@example(  # an address was watched while the log stood behind a reorganisation
+    seed=237,
+    lives=[
+        (["branch", "branch", "pause", "watch", "pause", "pay"], "stop"),
+        (["blocks", "blocks", "watch", "pause", "branch", "pause"], "kill"),
+        (["blocks", "watch", "pause", "branch", "watch", "pay"], "kill"),
+    ],
+    room=3,
+)
 def test_events_folded_are_what_the_ledger_says_of_watched_addresses(
     monkeypatch: pytest.MonkeyPatch,
     seed: int, lives: list[tuple[list[str], str]], room: int,
