@@ -96,7 +96,7 @@ class Asked:
 def test_polling_tells_of_a_reorganisation_and_asks_for_blocks_only_at_a_new_tip(
     node: ToyNode,
 ) -> None:
-    poll, watcher, asked = Poll([BOB.address()], lambda text: None), Watcher(0), Asked(node)
+    poll, watcher, asked = Poll([BOB.address()], lambda *said: None), Watcher(0), Asked(node)
 
     def look() -> list[Happening]:
         return [change.what for change in watcher.look(asyncio.run(poll.snapshot(asked)))]
@@ -121,7 +121,7 @@ def test_polling_tells_of_a_reorganisation_and_asks_for_blocks_only_at_a_new_tip
 def test_payment_that_is_mined_between_two_questions_is_missed_by_neither(node: ToyNode) -> None:
     for question in ("getaddressmempool", "getblockchaininfo", "getaddressdeltas"):
         asked = Asked(node)
-        poll, watcher = Poll([BOB.address()], lambda text: None), Watcher(node.chain.tip.height)
+        poll, watcher = Poll([BOB.address()], lambda *said: None), Watcher(node.chain.tip.height)
         watcher.look(asyncio.run(poll.snapshot(asked)))
         pay_from(node, BOB.address(), COIN)
         asked.at = question
