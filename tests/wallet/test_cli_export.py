@@ -214,6 +214,13 @@ def test_files_that_are_there_stay_unless_said_otherwise(alice: Tael, tmp_path: 
     alice.run("export", "--csv", str(target), "--replace")
     assert target.read_bytes().startswith(b"height,time,txid,")
     assert "is the wallet" in alice.fails("export", "--csv", str(alice.path), "--replace")
+    twice = (
+        "--csv",
+        str(tmp_path / "a"),
+        "--ledger",
+        str(tmp_path / "." / ".." / tmp_path.name / "a"),
+    )
+    assert "need two files" in alice.fails("export", *twice)
     assert "say what to write" in alice.fails("export")
     assert "is behind" in alice.fails("export", "--csv", "-", "--from", "100000")
 

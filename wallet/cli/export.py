@@ -87,7 +87,7 @@ def _check_targets(app: App, targets: list[str], replace: bool) -> None:
     """Before anything is asked. Raises: WalletError."""
     if not targets:
         raise WalletError("say what to write: --csv FILE or --ledger FILE")
-    if len(set(targets)) < len(targets):
+    if len({Path(target).expanduser().resolve() for target in targets}) < len(targets):
         raise WalletError("two exports need two files")
     if STDOUT in targets and app.settings.json:
         raise WalletError("with --json the output is no place for a file")
