@@ -179,11 +179,19 @@ def _frames(page: Page | Lost) -> bytes:
 # WebSocket
 
 
+def _is_own_origin(request: web.Request) -> bool:
+    """Whether the page that asks, if it is one, came from here."""
+    origin = request.headers.get("Origin")
+    try:
+        return origin is None or urlsplit(origin).netloc == request.headers.get("Host")
+    except ValueError:  # half an IPv6 address
+        return False
+
+
 async def socket(request: web.Request) -> web.StreamResponse:
     """Events as text messages; a consumer may acknowledge on the same connection."""
     # A page from elsewhere can open a WebSocket with the password that a browser remembers.
-    origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
+    if not _is_own_origin(request):
         raise web.HTTPForbidden(text="a page of another origin may not follow")
     user = _user_of(request)
     events = _log_of(request)

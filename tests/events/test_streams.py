@@ -180,6 +180,13 @@ def test_a_page_from_elsewhere_cannot_follow_with_a_password_that_a_browser_know
     assert refused.value.status_code == 403
 
 
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "null", "http://]["])
+def test_an_origin_that_is_none_is_refused_and_leaves_no_trace(shared: Daemon, origin: str) -> None:
+    before = len(shared.log)
+    assert get(shared, "/events/ws", Origin=origin)[0] == 403
+    assert shared.log[before:] == []
+
+
 def test_a_page_of_this_node_can_follow(shared: Daemon) -> None:
     ws(shared, origin=f"http://127.0.0.1:{shared.doors['web']}").close()
 
