@@ -67,7 +67,9 @@ class State(NamedTuple):
 
 def _given(ask: Ask) -> dict[str, str]:
     """What the query says, or the payment URI in it, by the names of `NAMES`. Raises: NotFound."""
-    uri = ask.get("uri", URI_MAX)
+    uri = ask.get("uri", URI_MAX + 1)
+    if len(uri) > URI_MAX:  # cut off, it could ask for a tenth
+        raise NotFound("missing_request")
     if not uri:
         return {name: ask.get(name) for name in ("address", *NAMES)}
     scheme, _, rest = uri.partition(":")
@@ -87,7 +89,9 @@ def _given(ask: Ask) -> dict[str, str]:
 
 def read_request(ask: Ask, labels: Labels) -> Request:
     """Raises: NotFound (it makes no sense)."""
-    given = {name: without_unseen(value)[:TEXT_MAX] for name, value in _given(ask).items()}
+    given = _given(ask)
+    # Words may be mended. Of figures, another reader would make others: they are right or refused.
+    given |= {name: without_unseen(given[name])[:TEXT_MAX] for name in ("label", "message")}
     lock = find_lock(ask, given.pop("address"))
     asset = _asset(ask, given["asset"])
     given["asset"] = to_text(asset)

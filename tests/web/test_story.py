@@ -92,7 +92,9 @@ def test_request_on_a_page_and_in_a_wallet_are_the_same(nodes: Site) -> None:
         "address={bob}&amount=0", "address={bob}&amount=1e5", "address={bob}&amount=0.000000001",
         "address={bob}&amount=99999999999999999999", "address={bob}&amount=%D9%A1",
         "address={bob}&asset=" + "0" * 64, "uri=tael:{bob}%3Freq-lock%3D1",
-        "uri=tael:{bob}%3Famount%3D1%26req-amount%3D2",
+        "uri=tael:{bob}%3Famount%3D1%26req-amount%3D2", "address={bob}&amount=1%E2%80%8B5",
+        "uri=tael:{bob}%3Famount%3D1%25E2%2580%258B5",
+        "uri=tael:{bob}%3Fx%3D" + "0" * (1_982 - len(BOB.address())) + "%26amount%3D1500",
     ],
 )  # fmt: skip
 def test_request_that_makes_no_sense_is_refused(nodes: Site, query: str) -> None:
