@@ -102,10 +102,12 @@ def _check_twins(rows: Iterable[Row]) -> None:
     for row in rows:
         known = seen.setdefault(row._replace(line=0), row.line)
         if known != row.line:
-            raise WalletError(
-                f"line {row.line}: the same as line {known}; if both are meant, give them different "
-                "memos"
-            )
+            raise WalletError(f"line {row.line}: {twin(known)}")
+
+
+def twin(line: int) -> WalletError:
+    """What is said of a row that pays the same as that of `line`."""
+    return WalletError(f"the same as line {line}; if both are meant, give them different memos")
 
 
 def write_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:

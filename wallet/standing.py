@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -26,6 +27,7 @@ FINAL_DEPTH = COINBASE_MATURITY
 ANY_FEE = "0"
 """The fee was agreed to when the payment was made; a guard against slips comes too late for it."""
 _UNKNOWN = -5
+_TX_INDEX = "txindex"
 
 
 class State(enum.StrEnum):
@@ -82,6 +84,17 @@ async def look_up(node: Node, txid: Txid) -> TxAnswer | None:
     return answer
 
 
+async def check_indexed(node: Node) -> None:
+    """See that "unknown" means something: without an index a node does not find what is mined.
+
+    Raises: NodeError.
+    """
+    if _TX_INDEX not in await ask(node, dict[str, Any], "getindexinfo"):
+        raise NodeError(
+            "the node keeps no index, so it cannot tell what was mined: start it with `index` on"
+        )
+
+
 async def standing(node: Node, attempts: Sequence[Sent]) -> Standing:
     """Where the payment of `attempts`, oldest first, stands now. Sends nothing. Raises: NodeError."""
     newest = attempts[-1]
@@ -102,6 +115,7 @@ async def standing(node: Node, attempts: Sequence[Sent]) -> Standing:
         waiting = waiting or entry
     if waiting is not None:
         return Standing(State.WAITING, waiting.txid, expiry)
+    await check_indexed(node)
     state = State.UNSENT
     if info.blocks >= expiry:
         state = State.VOID if info.blocks >= expiry + FINAL_DEPTH else State.EXPIRED

@@ -79,8 +79,6 @@ class ToyNode:
         checked = check_tx(tx)
         coins = [self._coin(spent) for spent in tx.body.inputs]
         spend = check_spend(checked, coins, self.chain.supply, self.chain.context())
-        if not are_signed(spend.checks):
-            raise Invalid(Rule.BAD_SIGNATURE)
         if spend.fee < checked.cost:
             raise Refused(Rule.FEE_TOO_LOW, spend.fee, checked.cost)
         if rate_max and spend.fee > (most := rate_max * checked.cost // 1_000):
@@ -92,6 +90,8 @@ class ToyNode:
         least = sum(self.mempool[txid][2] for txid in gone) + checked.cost
         if gone and spend.fee < least:
             raise Refused(Rule.REPLACEMENT_FEE, spend.fee, least)
+        if not are_signed(spend.checks):  # last, as the real one does
+            raise Invalid(Rule.BAD_SIGNATURE)
         return tuple(coin for coin in coins if coin), spend.fee, gone
 
     def submit(self, tx: Tx, rate_max: int = 0) -> None:
@@ -232,6 +232,10 @@ class ToyNode:
                     return _shown(tx, verbosity, place)
         raise RpcFault(-5, "No such mempool or blockchain transaction")
 
+    def getindexinfo(self) -> Any:
+        state = {"synced": True, "best_block_height": self.chain.tip.height}
+        return {"txindex": state, "addressindex": state}
+
     def getblockhash(self, height: int) -> Any:
         found = next((block for at, block in self._blocks() if at == height), None)
         if found is None:
@@ -322,7 +326,7 @@ METHODS = frozenset(
     {
         "getblockchaininfo", "getaddressutxos", "getaddressmempool", "getaddressdeltas",
         "getaddressbalance", "getrawtransaction", "sendrawtransaction", "testmempoolaccept",
-        "estimatesmartfee", "getasset", "getblockhash", "getblockheader",
+        "estimatesmartfee", "getasset", "getblockhash", "getblockheader", "getindexinfo",
     }
 )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from consensus.params import COIN
 from tests.support.chain import DAVE
 from tests.support.rpc_node import RpcFault, ToyNode, pay_from
 from tests.support.wallet_cli import Tael
+from wallet.cli.app import Wallet
+from wallet.cli.output import Output
+from wallet.errors import WalletError
 from wallet.standing import FINAL_DEPTH
 
 
@@ -221,3 +225,88 @@ def test_asset_is_paid_once_by_ticker_or_id(node: ToyNode, alice: Tael, shop: st
     asset = next(o["asset"] for o in issued["outputs"] if o["asset"])
     assert alice.json("pay", *args, "--asset", asset)["parts"][0]["txid"] == first
     assert exit_code(alice, "pay", *args) == 3
+
+
+def test_bump_that_the_guard_of_the_node_refuses_is_not_recorded(
+    node: ToyNode, alice: Tael, shop: str
+) -> None:
+    first = pay(alice, shop, "1", "--request-id", "7")
+    told = alice.fails("bump", str(first["txid"]), "--fee", "2.5", "--yes")
+    assert "above" in told
+    # What is recorded is sent again without a guard: this fee was refused and must never be paid.
+    node.mempool.clear()
+    again = pay(alice, "--request-id", "7")
+    assert again["attempts"] == [first["txid"]]
+    assert [fee for _, _, fee in node.mempool.values()] < [COIN]
+
+
+def test_node_without_an_index_does_not_make_a_payment_void(
+    node: ToyNode, alice: Tael, shop: str
+) -> None:
+    pay(alice, shop, "1", "--request-id", "7")
+    node.mine(600)
+    node.faults["getrawtransaction"] = RpcFault(-5, "No such mempool or confirmed transaction")
+    node.overrides["getindexinfo"] = {}
+    result = alice.invoke("pay", "--request-id", "7", "--again", "--yes")
+    assert "the node keeps no index" in result.stderr
+    assert result.exit_code == 5
+    assert not node.mempool
+
+
+def test_label_or_answer_that_cannot_be_written_does_not_look_like_no_payment(
+    node: ToyNode, alice: Tael, shop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, saves = Wallet.save, iter((True, False))
+
+    def save_once(wallet: Wallet) -> None:
+        if not next(saves):
+            raise WalletError("the disk is full")
+        save(wallet)
+
+    def result(self: Output, data: object, text: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Wallet, "save", save_once)
+        said = alice.invoke("pay", shop, "1", "--request-id", "7", "--yes", "--label", "x")
+    assert (said.exit_code, len(node.mempool)) == (5, 1)
+    assert "the disk is full; ask again with the same id" in said.stderr
+    monkeypatch.setattr(Output, "result", result)
+    assert exit_code(alice, "pay", "--request-id", "7") == 5
+
+
+def test_interrupt_while_the_node_is_asked_does_not_look_like_no_payment(
+    node: ToyNode, alice: Tael, shop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("wallet.cli.once.send_again", interrupted)
+        said = alice.invoke("pay", shop, "1", "--request-id", "7", "--yes")
+    assert "the command was interrupted; ask again" in said.stderr
+    assert said.exit_code == 5
+    assert pay(alice, shop, "1", "--request-id", "7")["state"] == "waiting"
+    assert len(node.mempool) == 1
+
+
+def test_wallet_that_cannot_be_saved_behind_the_record_has_the_code_of_what_is_recorded(
+    node: ToyNode, alice: Tael, shop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(wallet: Wallet) -> None:
+        raise WalletError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Wallet, "save", save)
+        assert exit_code(alice, "pay", shop, "1", "--request-id", "7", "--yes") == 5
+    assert not node.mempool
+    assert pay(alice, shop, "1", "--request-id", "7")["state"] == "waiting"
+
+
+def test_same_payment_written_in_two_ways_is_refused(
+    node: ToyNode, alice: Tael, shop: str, tmp_path: Path
+) -> None:
+    file = batch(tmp_path, f"{shop},1.0,May", f"{shop.upper()},1,May")
+    told = alice.fails("pay", "--csv", file, "--request-id", "b", "--yes")
+    assert "line 3: the same as line 2" in told
+    assert not node.mempool

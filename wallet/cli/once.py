@@ -11,15 +11,16 @@ from __future__ import annotations
 import msgspec
 
 from consensus.hashes import to_text
-from consensus.tx import OutPoint, make_tx
-from wallet.answers import Acceptance, ChainInfo, ask, native_info
+from consensus.tx import OutPoint
+from wallet.answers import ChainInfo, native_info
 from wallet.book import Sent
-from wallet.build import Draft, Request
+from wallet.build import Request
 from wallet.cli.app import App, Wallet, Work
 from wallet.cli.spend import (
     Gathered,
     SpendOptions,
     change_place,
+    check_unsigned,
     draft_of,
     entry_of,
     expiry_of,
@@ -35,12 +36,11 @@ from wallet.journal import PART_MARK, Journal, Record
 from wallet.keys import CHANGE
 from wallet.refusals import explain_refusal
 from wallet.scan import Say
-from wallet.sign import Spendable, rehearse
+from wallet.sign import Spendable
 from wallet.standing import Standing, State, send_again, standing
 
 EXPIRY_DEFAULT = "+480"
 """Blocks in which a payment may be mined: four hours on main."""
-_ONLY_UNSIGNED = "bad-signature"
 
 
 def pay_once(
@@ -107,12 +107,18 @@ def _asked(app: App, record: Record, work: Work[Standing]) -> Standing:
     try:
         now = app.ask_node(work)
     except NodeError as error:
-        txid = to_text(record.attempts[-1].txid)
-        raise NotSettled(
-            f"request {record.id} is recorded as {txid}, but {error}; ask again with the same id"
-        ) from None
+        raise _not_settled(record, str(error)) from None
+    except KeyboardInterrupt:  # which says nothing of whether the node has it already
+        raise _not_settled(record, "the command was interrupted") from None
     reason = now.reason and explain_refusal(now.reason, native_info(app.params).ticker)
     return msgspec.structs.replace(now, reason=reason)
+
+
+def _not_settled(record: Record, reason: str) -> NotSettled:
+    txid = to_text(record.attempts[-1].txid)
+    return NotSettled(
+        f"request {record.id} is recorded as {txid}, but {reason}; ask again with the same id"
+    )
 
 
 def _pay(
@@ -139,7 +145,10 @@ def _pay(
     if draft.change:
         wallet.book.advance(CHANGE, wallet.book.next_index[CHANGE] + 1)
     wallet.book.add_sent(entry)
-    wallet.save()
+    try:
+        wallet.save()
+    except WalletError as error:  # a code that says "nothing is recorded" would be wrong now
+        raise _not_settled(record, str(error)) from None
 
     async def work(client: Client, info: ChainInfo, say: Say) -> Standing:
         say("sending the transaction")
@@ -168,23 +177,3 @@ def old_coins(record: Record, gathered: Gathered) -> tuple[Spendable, ...]:
         if not any(outpoint in chosen for outpoint in spent):
             chosen |= {at: coins[at] for at in [at for at in spent if at in coins][:1]}
     return tuple(chosen.values())
-
-
-def check_unsigned(app: App, draft: Draft, guard: tuple[str, ...]) -> None:
-    """Ask the node whether it would take the transaction, before it is signed and recorded.
-
-    It is shown with blank signatures: a node that keeps what it was only asked about has nothing that
-    could be mined. Raises: WalletError.
-    """
-    blank = make_tx(draft.body, [rehearse(entry.lock, entry.coin) for entry in draft.inputs])
-
-    async def work(client: Client, info: ChainInfo, say: Say) -> list[Acceptance]:
-        say("asking the node to check the transaction")
-        return await ask(client, list[Acceptance], "testmempoolaccept", [blank.raw.hex()], *guard)
-
-    answers = app.ask_node(work)
-    if len(answers) == 1 and (answers[0].allowed or answers[0].reject_reason == _ONLY_UNSIGNED):
-        return
-    reason = answers[0].reason if answers else "no reason given"
-    told = explain_refusal(reason, native_info(app.params).ticker)
-    raise WalletError(f"the node would refuse the transaction: {told}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from consensus.hashes import AssetId, to_text
 from consensus.tx import NATIVE, TxOut
 from wallet.amounts import parse_amount
 from wallet.answers import AssetInfo
-from wallet.batch import PART_OUTPUTS_MAX, parts_of, write_rows
+from wallet.batch import PART_OUTPUTS_MAX, Row, parts_of, twin, write_rows
 from wallet.book import check_label
 from wallet.cli.app import App, Wallet
 from wallet.cli.assets_of import Assets, asset_by_id, described, find_asset
@@ -74,11 +74,26 @@ def pay(
             outcomes, stopped = _pay_parts(app, wallet, journal, record, chosen, again)
         else:
             outcomes = [pay_once(app, wallet, journal, record, chosen, anew=again)]
-        _note(wallet, outcomes, note)
-    _tell(app, record, outcomes)
+        failures = [_failure_of(lambda: _note(wallet, outcomes, note))]
+    failures.append(_failure_of(lambda: _tell(app, record, outcomes)))
     if out is not None:
-        _write_report(app, record, outcomes, Path(out).expanduser())
+        path = Path(out).expanduser()
+        data = report(app, record, outcomes)
+        failures.append(_failure_of(lambda: write_file(path, data)))
     _raise_what_is_left(record, outcomes, stopped)
+    for text in filter(None, failures):
+        raise NotSettled(f"{text}; ask again with the same id")
+
+
+def _failure_of(step: Callable[[], None]) -> str:
+    """What went wrong in a step behind the payment; it shall not look as if nothing had been paid."""
+    try:
+        step()
+    except WalletError as error:
+        return str(error)
+    except OSError as error:
+        return f"the output cannot be written: {error.strerror}"
+    return ""
 
 
 def _promise(app: App, wallet: Wallet, source: Source) -> Record:
@@ -108,15 +123,20 @@ def _promise(app: App, wallet: Wallet, source: Source) -> Record:
 
 def outputs_of(app: App, source: Source, infos: Assets) -> tuple[TxOut, ...]:
     """What the rows ask for. Raises: WalletError, with the line of a file that is wrong."""
-    made = []
+    made: dict[TxOut, Row] = {}
+    outputs = []
     for row in source.rows:
         try:
             asset = find_asset(row.asset or None, infos)
             amount = parse_amount(row.amount, described(asset, infos).decimals)
-            made.append(TxOut(asset, amount, app.decode_address(row.address), memo_bytes(row.memo)))
+            output = TxOut(asset, amount, app.decode_address(row.address), memo_bytes(row.memo))
+            if row.line and output in made:  # in other words, or parse_rows had seen it
+                raise twin(made[output].line)
         except WalletError as error:
             raise WalletError(f"{source.where(row)}{error}") from None
-    return tuple(made)
+        made[output] = row
+        outputs.append(output)
+    return tuple(outputs)
 
 
 def _check_enough(payments: Sequence[TxOut], gathered: Gathered) -> None:
@@ -255,13 +275,6 @@ def _tell(app: App, record: Record, outcomes: Sequence[Outcome]) -> None:
             app.out.line(f"Request {record.id}: {to_text(now.txid)} {where}")
 
     app.out.result(data, show)
-
-
-def _write_report(app: App, record: Record, outcomes: Sequence[Outcome], path: Path) -> None:
-    try:
-        write_file(path, report(app, record, outcomes))
-    except WalletError as error:  # which shall not look as if nothing had been paid
-        raise NotSettled(f"{error}; ask again with the same id") from None
 
 
 def _raise_what_is_left(

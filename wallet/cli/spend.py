@@ -12,7 +12,7 @@ import msgspec
 from consensus.hashes import AssetId, LockHash, to_text
 from consensus.locks import BlockContext
 from consensus.params import COINBASE_MATURITY
-from consensus.tx import BURN_LOCK, NATIVE, Key, OutPoint, Tx, TxOut
+from consensus.tx import BURN_LOCK, NATIVE, Key, OutPoint, Tx, TxOut, make_tx
 from wallet.amounts import (
     NATIVE_DECIMALS,
     display_amount,
@@ -41,7 +41,7 @@ from wallet.errors import NodeSilent, RpcError, WalletError
 from wallet.keys import CHANGE
 from wallet.refusals import explain_refusal
 from wallet.scan import Held, Say, discover, holdings, spendables
-from wallet.sign import Spendable, finish, sign_inputs
+from wallet.sign import Spendable, finish, rehearse, sign_inputs
 from wallet.tracked import Kind, Place
 
 DEFAULT_RATE = 1_000
@@ -50,6 +50,7 @@ ESTIMATE_MAX = 1_000_000
 """A node's estimate above this is not followed blindly: a thousand times the usual least."""
 TARGET_BLOCKS = 6
 EXPIRY_BLOCKS_MAX = 1_000_000
+_ONLY_UNSIGNED = "bad-signature"
 
 
 class SpendOptions(msgspec.Struct, frozen=True):
@@ -242,6 +243,9 @@ def spend(
         check_with_node(app, tx, guard)
         app.out.result(data, lambda: show(app, wallet, draft, gathered.infos, "Would send"))
         return
+    if replaces is not None and replaces.request:
+        # What a request records is sent again without a guard, so the guard has to see it before.
+        check_unsigned(app, draft, guard)
     if not app.settings.json:
         show(app, wallet, draft, gathered.infos, "To send")
     app.confirm("Send it?", options.yes)
@@ -305,6 +309,25 @@ def check_with_node(app: App, tx: Tx, guard: tuple[str, ...]) -> None:
     if len(answers) != 1 or not answers[0].allowed:
         reason = answers[0].reason if answers else "no reason given"
         raise WalletError(f"the node would refuse the transaction: {_told(app, reason)}")
+
+
+def check_unsigned(app: App, draft: Draft, guard: tuple[str, ...]) -> None:
+    """Ask the node whether it would take the transaction, before it is signed and recorded.
+
+    It is shown with blank signatures: a node that keeps what it was only asked about has nothing that
+    could be mined. Raises: WalletError.
+    """
+    blank = make_tx(draft.body, [rehearse(entry.lock, entry.coin) for entry in draft.inputs])
+
+    async def work(client: Client, info: ChainInfo, say: Say) -> list[Acceptance]:
+        say("asking the node to check the transaction")
+        return await ask(client, list[Acceptance], "testmempoolaccept", [blank.raw.hex()], *guard)
+
+    answers = app.ask_node(work)
+    if len(answers) == 1 and (answers[0].allowed or answers[0].reject_reason == _ONLY_UNSIGNED):
+        return
+    reason = answers[0].reason if answers else "no reason given"
+    raise WalletError(f"the node would refuse the transaction: {_told(app, reason)}")
 
 
 def submit(app: App, wallet: Wallet, tx: Tx, guard: tuple[str, ...]) -> bool:
