@@ -205,8 +205,9 @@ def check_headers(
     little work can only claim a place far from now, in time or in height, where the target is easy.
     """
     start = genesis(params).header
-    if height == 1 and parent.hash != start.hash:
-        raise WalletError(f"{_WRONG}its first block does not stand on genesis")
+    if (height == 1) != (parent.hash == start.hash):
+        wrong = "does not" if height == 1 else "cannot"
+        raise WalletError(f"{_WRONG}block {height} {wrong} stand on genesis")
     if parent.hash != start.hash:  # which needs no work
         check_pow(parent)
     for number, header in enumerate(headers, height):

@@ -158,7 +158,7 @@ def test_headers_that_are_not_of_one_chain_are_refused() -> None:
     for headers in (receipt.headers[::-1], receipt.headers[1:], (chain.tree.genesis.header.raw,)):
         changed = msgspec.structs.replace(receipt, headers=headers)
         assert "does not stand on the one before" in refusal(changed)
-    stranger = chain.tree.genesis.header.raw
+    stranger = chain.tip.header.raw
     assert "does not stand on" in refusal(msgspec.structs.replace(receipt, parent=stranger))
 
 
@@ -213,6 +213,17 @@ def test_first_block_stands_on_genesis_or_is_refused() -> None:
         tx=lie.txs[0].raw,
     )  # fmt: skip
     assert "does not stand on genesis" in refusal(forged)
+
+
+def test_block_on_genesis_is_the_first_or_is_refused() -> None:
+    chain, _ = paid()
+    block = chain.blocks[chain.tip.ancestor(1).hash]
+    lie = rebuilt(block, lambda txs: [_with_expiry(txs[0], 500)])
+    forged = msgspec.structs.replace(
+        receipt_of(chain, 1, 0, 1), inclusion=prove_inclusion(lie.header, lie.txs, 0),
+        tx=lie.txs[0].raw, headers=(),
+    )  # fmt: skip
+    assert "cannot stand on genesis" in refusal(forged)
 
 
 def test_asset_is_named_by_its_own_definition_and_no_other() -> None:
