@@ -24,6 +24,11 @@ COLUMNS = ("name", "address")
 _ADDRESS = re.compile(r"[a-z]{1,20}1[a-z0-9]{20,}|[A-Z]{1,20}1[A-Z0-9]{20,}|[a-z]+:.*")
 """Bech32 of any network, and URIs."""
 _NUMBER = re.compile(r"[0-9][0-9., _]*")
+_UNSEEN = re.compile(
+    r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    r"\U000e0100-\U000e01ef]"
+)
+"""Printable by the letter of Unicode, but nothing is seen of them: a name with one would be another's."""
 _FIRST_SIGNS = "=+-@'\"#"
 """With these an option, a formula or a comment would begin."""
 _SIGNS = "=()"
@@ -33,7 +38,8 @@ _ALPHABETS = ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE", "COPTIC", "L
 # By the capitals first, as Η is no H when it is small.
 _CAPITALS = str.maketrans("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧАВЕЅІЈКМНОРСТУХ", "ABEZHIKMNOPTYXABESIJKMHOPCTYX")
 _SMALL = str.maketrans(
-    "αβεικνορτυχωаеѕіјкморсухһԁԛԝⅼ01|i‐‑–—’", "abeiknoptuxwaesijkmopcyxhdqwlolll----'"
+    "αβεικνορτυχωаеѕіјкморсухһԁԛԝɑɡıⅼ01|i‐‑‒–—−’",
+    "abeiknoptuxwaesijkmopcyxhdqwagllolll------'",
 )
 _PAIRS = (("rn", "m"), ("vv", "w"))
 
@@ -51,7 +57,7 @@ def normal_name(text: str) -> str:
 def check_contact_name(text: str) -> str:
     """The name in its one form. Raises: WalletError."""
     name = normal_name(text)
-    if not 1 <= len(name) <= NAME_MAX or not name.isprintable():
+    if not 1 <= len(name) <= NAME_MAX or not name.isprintable() or _UNSEEN.search(name):
         raise WalletError(f"a name has 1 to {NAME_MAX} printable characters")
     if name != " ".join(name.split()):
         raise WalletError("a name has no blanks at its ends, and never two in a row")

@@ -47,6 +47,7 @@ def lock(number: int) -> LockHash:
         "", " bob", "bob ", "b  b", "b\tb", "b\u200bob", "b\u202eob", "x" * 65, "all", "12.5", "1 000",
         "rtael1qqqqqqqqqqqqqqqqqqqqqqqqqq", "tael:rest", "RTAEL1QQQQQQQQQQQQQQQQQQQQQQQQQQ",
         "-bob", "=1+1", "@home", "a=b", "bob (back to you)", "\uff22ob", "pаypal", "ﬁsh",
+        "bob\ufe0f", "b\u034fob", "bob\u2800", "bob\u1160", "bo\U000e0100b",
     ],
 )  # fmt: skip
 def test_names_that_mislead_are_refused(name: str) -> None:
@@ -72,7 +73,8 @@ def test_both_ways_of_typing_an_accent_are_one_name() -> None:
     ("known", "second"),
     [("coco", "сосо"), ("HOME", "НОМЕ"), ("Bill", "BiIl"), ("Bob", "bob"), ("Bob", "B0b"),
      ("modern", "modem"),
-     ("Ace", "Асе"), ("KATH", "ΚΑΤΗ"), ("O'Neil", "O’Neil"), ("a-b", "a–b")],
+     ("Ace", "Асе"), ("KATH", "ΚΑΤΗ"), ("O'Neil", "O’Neil"), ("a-b", "a–b"),
+     ("a-b", "a\u2212b"), ("gas", "ɡɑs"), ("pia", "pıa")],
 )  # fmt: skip
 def test_names_that_look_alike_are_refused(known: str, second: str) -> None:
     people = book()
