@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import socket
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -215,7 +216,10 @@ def _load() -> Any:
     try:
         return importlib.import_module("zmq")
     except ImportError:
-        raise ConfigError("zmq: pyzmq is not installed: pip install 'tael[zmq]'") from None
+        # Not of this project's extra: no index has a package of its name, until a stranger takes it.
+        raise ConfigError(
+            f"zmq: pyzmq is not installed: {sys.executable} -m pip install pyzmq"
+        ) from None
 
 
 def _messages(note: _Note) -> Iterator[tuple[bytes, bytes]]:
