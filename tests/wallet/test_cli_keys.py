@@ -302,6 +302,26 @@ def test_without_a_command_the_help_is_shown(tmp_path: Path) -> None:
     assert "Commands:" in Tael(tmp_path, "http://127.0.0.1:1", 89).invoke("multisig").output
 
 
+def test_both_spellings_of_help_show_the_same(tmp_path: Path) -> None:
+    wallet = Tael(tmp_path, "http://127.0.0.1:1", 89)
+    for command in ((), ("send",), ("invoice",), ("multisig", "create")):
+        shown = wallet.invoke(*command, "-h")
+        assert shown.exit_code == 0
+        assert shown.output == wallet.invoke(*command, "--help").output
+
+
+def test_lists_of_commands_break_off_no_sentence(tmp_path: Path) -> None:
+    wallet = Tael(tmp_path, "http://127.0.0.1:1", 89)
+    for command in ((), ("multisig",), ("invoice",), ("receipt",), ("contacts",)):
+        listed = wallet.invoke(*command, "--help").output.split("\nCommands:\n")[1]
+        assert "..." not in listed, command
+
+
+def test_group_with_a_default_says_where_the_options_of_that_stand(tmp_path: Path) -> None:
+    shown = Tael(tmp_path, "http://127.0.0.1:1", 89).invoke("invoice", "--help").output
+    assert "`tael invoice create --help` has its options." in " ".join(shown.split())
+
+
 def test_a_refused_create_leaves_nothing_behind(tmp_path: Path) -> None:
     wallet = Tael(tmp_path / "fresh", "http://127.0.0.1:1", 90)
     wallet.variables["TAEL_PASSPHRASE"] = ""

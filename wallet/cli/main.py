@@ -21,7 +21,7 @@ from wallet.cli import (
     watch,
 )
 from wallet.cli.multisig import multisig
-from wallet.cli.options import MainGroup
+from wallet.cli.options import HELP_OPTIONS, MainGroup
 
 VERSION = "0.1.0"
 COMMANDS: tuple[click.Command, ...] = (
@@ -58,7 +58,10 @@ COMMANDS: tuple[click.Command, ...] = (
 )
 
 
-@click.group("tael", cls=MainGroup, invoke_without_command=True)
+@click.group(
+    "tael", cls=MainGroup, invoke_without_command=True,
+    context_settings={"help_option_names": HELP_OPTIONS},
+)  # fmt: skip
 @click.version_option(VERSION, message="%(prog)s %(version)s")
 @click.pass_context
 def tael(ctx: click.Context) -> None:

@@ -14,6 +14,10 @@ from wallet.cli.app import App
 from wallet.cli.suggest import make_suggest
 from wallet.errors import WalletError, printable
 
+HELP_OPTIONS = ["-h", "--help"]
+SENTENCE_MAX = 200
+"""Characters of the longest first sentence of a command's help."""
+
 
 class _Common(NamedTuple):
     name: str
@@ -86,7 +90,11 @@ def _wrong_use_in_one_line(path: str) -> Iterator[None]:
 
 
 class _OneLine(click.Command):
-    """Tells in one line what is wrong in how it was called."""
+    """Tells in one line what is wrong in how it was called, and in a list of commands what it does."""
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """The first sentence, whole: a list of commands may break its lines, not its sentences."""
+        return super().get_short_help_str(max(limit, SENTENCE_MAX))
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None,
@@ -136,9 +144,17 @@ class DefaultGroup(Group):
     """Commands under one name, the first of which is meant where none is named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] != "--help":
+        if args and args[0] not in self.commands and args[0] not in HELP_OPTIONS:
             args = [next(iter(self.commands)), *args]
         return super().parse_args(ctx, args)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        path, first = ctx.command_path, next(iter(self.commands))
+        told = (
+            f"`{path} …` is short for `{path} {first} …`; `{path} {first} --help` has its options."
+        )
+        formatter.write_paragraph()
+        formatter.write(f"{click.wrap_text(told, formatter.width)}\n")
 
 
 class MainGroup(Group):
