@@ -97,7 +97,7 @@ def main(context: click.Context, /, check: bool, certificate: bool, **given: Any
         uvloop.run(_run(settings, given))
 
 
-@main.command("backup")
+@main.command("backup", short_help="Copy the ledger of the running node.")
 @where_options
 @click.argument("destination", type=click.Path(path_type=Path))
 @click.pass_context
@@ -111,7 +111,7 @@ def backup_command(context: click.Context, /, destination: Path, **given: Any) -
         run_backup(settings, destination, paced(time.monotonic), time.sleep)
 
 
-@main.command("restore")
+@main.command("restore", short_help="Make a data directory from a backup.")
 @data_options
 @click.argument("backup", type=click.Path(path_type=Path))
 @click.pass_context
@@ -125,7 +125,7 @@ def restore_command(context: click.Context, /, backup: Path, **given: Any) -> No
         run_restore(settings, backup, paced(time.monotonic))
 
 
-@main.command("status")
+@main.command("status", short_help="Show how the running node is.")
 @where_options
 @click.option("--once", is_flag=True, help="Show it once and end.")
 @click.option("--json", "as_json", is_flag=True, help="The same for programs, once.")
@@ -139,7 +139,7 @@ def status_command(context: click.Context, /, once: bool, as_json: bool, **given
     sys.exit(run_status(settings, once, as_json, time.time, time.monotonic, time.sleep))
 
 
-@main.command("config")
+@main.command("config", short_help="Print a configuration file with every setting.")
 def config_command() -> None:
     """Print a configuration file with every setting, its default and what it does."""
     click.echo(example(main.params, LIVE), nl=False)
@@ -198,10 +198,11 @@ def _read_settings(given: dict[str, Any]) -> Settings:
     options = _given(given)
     config_file = options.pop("config_file", None)
     if config_file is not None:
-        return settle(merge(read_toml(Path(config_file)), options))
+        named = Path(config_file)
+        return settle(merge(read_toml(named), options, named))
     params = load_params(options.get("network", "main"))
     path = data_directory(options.get("datadir", ""), params) / CONFIG_NAME
-    return settle(merge(read_toml(path) if os.path.isfile(path) else {}, options))
+    return settle(merge(read_toml(path) if os.path.isfile(path) else {}, options, path))
 
 
 async def _run(settings: Settings, given: dict[str, Any]) -> None:

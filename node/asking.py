@@ -44,8 +44,8 @@ def _ask(settings: Settings, method: str, params: tuple[object, ...]) -> Any:
         password = read_file(SYSTEM_DISK, cookie)
     except OSError:
         raise NoNode(
-            f"no node runs with --datadir {settings.datadir}: start it, or copy the directory "
-            "of a node that is stopped"
+            f"no node runs with --datadir {settings.datadir}, network {settings.params.name.decode()}: "
+            "start it, or give the --network or --datadir of the one that is meant"
         ) from None
     host, port = settings.rpc
     connection = http.client.HTTPConnection(host, port, timeout=ANSWER_S_MAX)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from consensus.errors import StorageError
-from node.asking import ask
+from node.asking import NoNode, ask
 from node.check import Outcome, check
 from node.config import Settings
 from node.restore import restore_backup
@@ -60,7 +60,10 @@ def run_backup(
 ) -> None:  # fmt: skip
     """Have the running node make a backup, and wait for it. Raises: StorageError, ConfigError."""
     destination = destination.expanduser().absolute()
-    ask(settings, "backup", str(destination))
+    try:
+        ask(settings, "backup", str(destination))
+    except NoNode as error:
+        raise NoNode(f"{error}; of a node that is stopped, copy the directory") from None
     while (info := ask(settings, "getbackupinfo"))["state"] == "running":
         tell(f"copied: {info['bytes']:,} bytes and {info['rows']:,} rows")
         sleep(ASK_EVERY_S)

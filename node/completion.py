@@ -10,7 +10,7 @@ VARIABLE = "_TAELD_COMPLETE"
 """Set by the scripts when they ask; click looks at it before anything else."""
 
 
-@click.command("completion")
+@click.command("completion", short_help="Print the script that completes command lines.")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion_command(context: click.Context, shell: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
 import tomllib
@@ -184,6 +185,8 @@ def parse_endpoint(option: str, text: str, default_port: int) -> Endpoint:
     """`HOST`, `HOST:PORT`, an IPv6 address or `[IPv6]:PORT`. Raises: ConfigError."""
     if _is_ipv6(text):
         return Endpoint(text, default_port)
+    if text.isdecimal():
+        raise ConfigError(f"{option} {text[:80]!r} is a port alone; give 127.0.0.1:{text[:80]}")
     match = _ENDPOINT.fullmatch(text)
     if match is None or (match["ipv6"] and not _is_ipv6(match["ipv6"])):
         raise ConfigError(f"{option} {text[:80]!r} is not HOST:PORT")
@@ -203,28 +206,46 @@ def _is_ipv6(text: str) -> bool:
     return True
 
 
-def merge(file: Mapping[str, Any], options: Mapping[str, Any]) -> Config:
-    """What the file says, overruled by the options that were given. Raises: ConfigError."""
+def merge(
+    file: Mapping[str, Any], options: Mapping[str, Any], path: Path | None = None
+) -> Config:  # fmt: skip
+    """What the file at `path` says, overruled by the options that were given. Raises: ConfigError."""
     known = {name.replace("_", "-"): name for name in Config.__struct_fields__}
     fields: dict[str, Any] = {}
     for key, value in file.items():
         if key not in known:
-            raise ConfigError(f"unknown entry {key!r}; known are {', '.join(sorted(known))}")
+            raise ConfigError(
+                f"{_begin(path)}unknown entry {key!r}; {_nearest(key, sorted(known))}"
+            )
         fields[known[key]] = value
     fields |= options
+
+    def named(field: str) -> str:
+        return f"{_begin(None if field in options else path)}{field.replace('_', '-')}"
+
     try:
         config = msgspec.convert(fields, Config, strict=True)
     except msgspec.ValidationError as error:
         what, _, field = str(error).partition(" - at `$.")
-        raise ConfigError(f"{field.rstrip('`').replace('_', '-')}: {what}") from None
+        raise ConfigError(f"{named(field.rstrip('`'))}: {what}") from None
     for name, (low, high) in _BOUNDS.items():
         if not low <= getattr(config, name) <= high:
-            raise ConfigError(f"{name.replace('_', '-')} must be from {low} to {high}")
+            raise ConfigError(f"{named(name)} must be from {low} to {high}")
     if config.log_level not in LOG_LEVELS:
-        raise ConfigError(f"log-level must be one of {', '.join(LOG_LEVELS)}")
+        raise ConfigError(f"{named('log_level')} must be one of {', '.join(LOG_LEVELS)}")
     if config.p2p_tls not in TLS_MODES:
-        raise ConfigError(f"p2p-tls must be one of {', '.join(TLS_MODES)}")
+        raise ConfigError(f"{named('p2p_tls')} must be one of {', '.join(TLS_MODES)}")
     return config
+
+
+def _begin(path: Path | None) -> str:
+    """How a line begins about what stands in the file at `path`."""
+    return "" if path is None else f"{path}: "
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    found = difflib.get_close_matches(key, known, 1)
+    return f"did you mean {found[0]!r}?" if found else f"known are {', '.join(known)}"
 
 
 def _pinned(text: str, default_port: int) -> tuple[Endpoint, bytes | None]:
@@ -271,7 +292,7 @@ def settle(config: Config) -> Settings:
     mine_to = _lock("mine-to", config.mine_to, params)
     stratum_to = _lock("stratum-to", config.stratum_to, params)
     if stratum_to is not None and not config.stratum:
-        raise ConfigError("stratum-to: says who is paid where stratum says that miners connect")
+        raise ConfigError("stratum-to: without stratum no miner is given work; give --stratum too")
     connect = dict(_pinned(text, p2p_port) for text in config.connect)
     pins = {endpoint: pin for endpoint, pin in connect.items() if pin is not None}
     if config.p2p_tls == "off" and (pins or config.members):

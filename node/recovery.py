@@ -80,7 +80,10 @@ async def check_sources(blocks: RecordFiles, genesis: bytes) -> None:
 
 def _check_genesis(blocks: RecordFiles, genesis: bytes) -> None:
     if blocks.read(START) != genesis:
-        raise StorageError("the block files belong to another network", "give another --datadir")
+        raise StorageError(
+            "the block files belong to another network",
+            "give the --network that they were made for, or another --datadir",
+        )
 
 
 async def _begin(chain: Chain) -> None:

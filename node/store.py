@@ -111,7 +111,8 @@ class Store:
         found = decode_format_row(value)
         if found.chain_id != chain_id:
             raise StorageError(
-                "the data directory belongs to another network", "give another --datadir"
+                "the data directory belongs to another network",
+                "give the --network that it was made for, or another --datadir",
             )
         if found.format != FORMAT:
             newer = "start the taeld that wrote it, or a newer one, or "

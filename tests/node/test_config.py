@@ -100,6 +100,27 @@ def test_a_value_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
         merge({name: value}, {})
 
 
+@pytest.mark.parametrize("file", [{"minfee": 3}, {"min-fee-rate": "x"}, {"mempool-mb": 0}])
+def test_a_mistake_in_the_file_is_told_with_the_name_of_the_file(file: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"^/etc/tael/taeld\.toml: "):
+        merge(file, {}, Path("/etc/tael/taeld.toml"))
+
+
+def test_a_mistake_that_was_typed_is_not_looked_for_in_the_file() -> None:
+    with pytest.raises(ConfigError, match=r"^mempool-mb must be"):
+        merge({"mempool-mb": 5}, {"mempool_mb": 0}, Path("/etc/tael/taeld.toml"))
+
+
+def test_an_entry_that_is_nearly_one_is_answered_with_that_one() -> None:
+    with pytest.raises(ConfigError, match=r"did you mean 'mempool-mb'\?$"):
+        merge({"mempool_mb": 5}, {})
+
+
+def test_a_port_alone_is_answered_with_how_to_write_it() -> None:
+    with pytest.raises(ConfigError, match=r"^rpc '9931' is a port alone; give 127\.0\.0\.1:9931$"):
+        parse_endpoint("rpc", "9931", 99)
+
+
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [("", 0), ("0", 0), ("0x1f", 31), ("00" * 31 + "FF", 255), ("f" * 64, 2**256 - 1)],

@@ -95,12 +95,13 @@ def test_node_that_knows_us_not_ends_with_two(pair: tuple[Daemon, Daemon], tmp_p
 def test_settings_that_make_no_sense_are_not_taken_for_a_node_that_is_not_ready(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "taeld.toml").write_text("mempool-mb = 0")
+    settings = tmp_path / "taeld.toml"
+    settings.write_text("mempool-mb = 0")
     made = subprocess.run(
         command(Daemon(tmp_path), "--once"), cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (made.returncode, made.stdout) == (2, "")
-    assert made.stderr == "taeld: mempool-mb must be from 1 to 100000\n"
+    assert made.stderr == f"taeld: {settings}: mempool-mb must be from 1 to 100000\n"
 
 
 def test_text_has_neither_colours_nor_long_lines_where_nobody_draws(
