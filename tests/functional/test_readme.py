@@ -20,11 +20,16 @@ def free_port() -> int:
         return port
 
 
-def tour() -> str:
-    """Every command of the tour; its ports are others, so that a node of the user may run beside."""
+def blocks() -> list[str]:
+    """The commands of the tour, as they are pasted into a terminal."""
     text = (ROOT / "README.md").read_text()
     section = text.split("\n## A tour\n")[1].split("\n## ")[0]
-    script = "\n".join(re.findall(r"```sh\n(.*?)```", section, re.DOTALL))
+    return re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+
+
+def tour() -> str:
+    """All of it; its ports are others, so that a node of the user may run beside."""
+    script = "\n".join(blocks())
     rpc, p2p, web = free_port(), free_port(), free_port()
     script = script.replace("29931", str(rpc)).replace("29933", str(web))
     options = f"--rpc 127.0.0.1:{rpc} --p2p 127.0.0.1:{p2p} --web 127.0.0.1:{web}"
@@ -67,3 +72,19 @@ def test_tour_of_the_readme_works_as_it_stands(tmp_path: Path) -> None:
     assert re.search(r"1 +paid +2\.00000000 TAEL", done.stdout)
     assert "Paid · 1 confirmation" in done.stdout
     assert "state written at block 105" in log
+
+
+def test_node_of_the_tour_runs_until_its_pages_were_looked_at() -> None:
+    *before, last = blocks()
+    assert last == "rpc stop\n"
+    assert not [block for block in before if "rpc stop" in block]
+
+
+def test_wait_for_the_node_of_the_tour_ends_when_it_cannot_start(tmp_path: Path) -> None:
+    (wait,) = re.findall(r"^until .*$", blocks()[0], re.MULTILINE)
+    complaint = "taeld: cannot listen at 127.0.0.1:29931: Address already in use; give another --rpc"
+    (tmp_path / "node.log").write_text(f"app: tael 0.1.0, network regtest\n{complaint}\n")
+    done = subprocess.run(
+        ["bash", "-euc", wait], cwd=tmp_path, capture_output=True, text=True, timeout=10, check=True
+    )
+    assert done.stdout == f"{complaint}\n"
