@@ -82,7 +82,9 @@ def test_node_of_the_tour_runs_until_its_pages_were_looked_at() -> None:
 
 def test_wait_for_the_node_of_the_tour_ends_when_it_cannot_start(tmp_path: Path) -> None:
     (wait,) = re.findall(r"^until .*$", blocks()[0], re.MULTILINE)
-    complaint = "taeld: cannot listen at 127.0.0.1:29931: Address already in use; give another --rpc"
+    complaint = (
+        "taeld: cannot listen at 127.0.0.1:29931: Address already in use; give another --rpc"
+    )
     (tmp_path / "node.log").write_text(f"app: tael 0.1.0, network regtest\n{complaint}\n")
     done = subprocess.run(
         ["bash", "-euc", wait], cwd=tmp_path, capture_output=True, text=True, timeout=10, check=True
