@@ -17,11 +17,22 @@ _LOCK_PAUSE_S = 0.1
 
 def read_file(path: Path, size_max: int) -> bytes:
     """The bytes of `path`. Raises: WalletError."""
+    data = read_file_if_there(path, size_max)
+    if data is None:
+        raise WalletError(f"{path}: no such file")
+    return data
+
+
+def read_file_if_there(path: Path, size_max: int) -> bytes | None:
+    """The bytes of `path`; None only if there is certainly nothing of that name.
+
+    Raises: WalletError.
+    """
     try:
         with open(path, "rb") as file:
             data = file.read(size_max + 1)
     except FileNotFoundError:
-        raise WalletError(f"{path}: no such file") from None
+        return None
     except OSError as error:
         raise WalletError(f"{path}: {error.strerror}") from None
     if len(data) > size_max:

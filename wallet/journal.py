@@ -28,7 +28,7 @@ from consensus.hashes import AssetId
 from consensus.tx import TxOut
 from wallet.book import Book, Sent
 from wallet.errors import WalletError
-from wallet.files import make_durable_directory, read_file, write_file
+from wallet.files import make_durable_directory, read_file_if_there, write_file
 from wallet.keys import Account
 from wallet.keystore import Entropy
 
@@ -111,9 +111,9 @@ class Journal:
         Raises: WalletError if it cannot be read: what is in doubt must not be paid again.
         """
         path = self.path_of(request_id)
-        if not path.exists():
+        data = read_file_if_there(path, RECORD_BYTES_MAX)
+        if data is None:
             return None
-        data = read_file(path, RECORD_BYTES_MAX)
         header, nonce = data[:_HEADER_BYTES], data[_HEADER_BYTES : _HEADER_BYTES + _NONCE_BYTES]
         sealed = data[_HEADER_BYTES + _NONCE_BYTES :]
         try:

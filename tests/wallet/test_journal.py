@@ -215,3 +215,16 @@ def test_wallet_without_keys_has_no_journal(
     looker = Tael(tmp_path, url, 9)
     looker.run("create", "--xpub", alice.json("info")["xpub"])
     assert "watch-only" in looker.fails("pay", shop, "1", "--request-id", "7", "--yes")
+
+
+def test_record_that_cannot_be_looked_at_is_not_taken_for_absent(
+    node: ToyNode, alice: Tael, shop: str
+) -> None:
+    old = alice.path.read_bytes()
+    alice.run("pay", shop, "1", "--request-id", "7", "--yes")
+    alice.path.write_bytes(old)  # so that only the journal knows
+    (record,) = journal_of(alice).iterdir()
+    record.unlink()
+    record.symlink_to(record)
+    assert "symbolic links" in alice.fails("pay", shop, "1", "--request-id", "7", "--yes")
+    assert len(node.mempool) == 1
