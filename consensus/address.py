@@ -61,6 +61,12 @@ def bech32m_encode(hrp: str, values: bytes) -> str:
 
 def bech32m_decode(text: str) -> tuple[str, bytes]:
     """Prefix and values of five bits of `text`. Raises: AddressError."""
+    hrp, values = _split(text)
+    return hrp, _checked(hrp, values)
+
+
+def _split(text: str) -> tuple[str, bytes]:
+    """Prefix and values, those of the checksum too, which is not looked at. Raises: AddressError."""
     if len(text) > _LENGTH_MAX:
         raise AddressError("an address has at most 90 characters")
     if not text.isascii() or not text.isprintable() or " " in text:
@@ -73,10 +79,14 @@ def bech32m_decode(text: str) -> tuple[str, bytes]:
     data = body.encode()
     if data.translate(None, _ALPHABET):
         raise AddressError("an address has no character like b, i, o or a sign in its body")
-    values = data.translate(_TO_FIVES)
+    return hrp, data.translate(_TO_FIVES)
+
+
+def _checked(hrp: str, values: bytes) -> bytes:
+    """The values before the checksum. Raises: AddressError."""
     if _polymod(_expand(hrp) + values) != _BECH32M:
         raise AddressError("the checksum of the address is wrong: it was mistyped")
-    return hrp, values[:-_CHECKSUM]
+    return values[:-_CHECKSUM]
 
 
 def encode_address(hrp: str, lock: bytes) -> str:
@@ -89,9 +99,11 @@ def encode_address(hrp: str, lock: bytes) -> str:
 
 def decode_address(hrp: str, text: str) -> LockHash:
     """The lock hash that `text` pays to. Raises: AddressError."""
-    found, values = bech32m_decode(text)
+    found, checked = _split(text)
+    # First: an address of another currency has a checksum of another kind, and may be no mistake.
     if found != hrp:
         raise AddressError(f"the address is for {found!r}, this network uses {hrp!r}")
+    values = _checked(hrp, checked)
     if not values or values[0] != ADDRESS_VERSION:
         raise AddressError("the address has a version that this program does not know")
     fives = values[1:]

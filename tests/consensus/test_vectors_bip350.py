@@ -60,3 +60,9 @@ def test_every_form_of_address_occurs_among_the_vectors() -> None:
     taproot = [c for c in VECTORS["valid_segwit"] if c["script_pubkey"].startswith(TAPROOT)]
     assert len(taproot) >= 2
     assert len(VECTORS["valid_segwit"]) > len(taproot)
+
+
+def test_address_of_another_currency_is_told_by_its_prefix_not_as_a_typing_mistake() -> None:
+    segwit_0 = "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq"  # bech32, whose checksum is another
+    with pytest.raises(AddressError, match="the address is for 'bc', this network uses 'tael'"):
+        decode_address("tael", segwit_0)
