@@ -11,6 +11,8 @@ from pathlib import Path
 from wallet.errors import WalletError
 
 OWNER_ONLY = 0o600
+OWN_ENDINGS = (".bak", ".lock", ".new", ".pay")
+"""Behind the name of a wallet file: its spare copy, lock, next version, and journal."""
 _LOCK_TRIES = 100
 _LOCK_PAUSE_S = 0.1
 

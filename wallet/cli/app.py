@@ -28,7 +28,7 @@ from wallet.cli.output import Output
 from wallet.cli.progress import with_progress
 from wallet.client import Client, endpoint
 from wallet.errors import WalletError
-from wallet.files import locked, make_directory, read_file
+from wallet.files import OWN_ENDINGS, locked, make_directory, read_file
 from wallet.journal import Journal, open_journal
 from wallet.keystore import (
     DEFAULT_COST,
@@ -122,6 +122,20 @@ class App:
         if self.settings.wallet is not None:
             return Path(self.settings.wallet).expanduser()
         return HOME.expanduser() / "wallets" / f"{self.network}.wallet"
+
+    def output_path(self, text: str) -> Path:
+        """Where to write a file that somebody names: never over the wallet, or what belongs to it.
+
+        Raises: WalletError.
+        """
+        path = Path(text).expanduser()
+        wallet, target = self.wallet_path.resolve(), path.resolve()
+        own = [wallet.with_name(wallet.name + ending) for ending in ("", *OWN_ENDINGS)]
+        if any(target == entry or entry in target.parents for entry in own):
+            raise WalletError(f"{text} is the wallet, or belongs to it; give another file")
+        if path.exists() and not path.is_file():  # a device would be replaced by the file
+            raise WalletError(f"{text} is there already, and is no file")
+        return path
 
     @property
     def cookie_path(self) -> Path:

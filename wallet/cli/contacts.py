@@ -142,9 +142,7 @@ def import_them(app: App, file: str) -> None:
 @click.pass_obj
 def export_them(app: App, file: str, replace: bool) -> None:
     """Write the contacts to a CSV file, which `import` reads."""
-    path = Path(file).expanduser()
-    if path.resolve() == app.wallet_path.resolve():
-        raise WalletError(f"{file} is the wallet")
+    path = app.output_path(file)
     if path.exists() and not replace:
         raise WalletError(f"{file} exists already: give another, or --replace")
     with app.open_wallet() as wallet:

@@ -92,15 +92,13 @@ def _check_targets(app: App, targets: list[str], replace: bool) -> None:
     if STDOUT in targets and app.settings.json:
         raise WalletError("with --json the output is no place for a file")
     for target in targets:
-        path = Path(target).expanduser()
         if target == STDOUT:
             continue
+        path = app.output_path(target)
         if not path.parent.is_dir():
             raise WalletError(f"{path.parent}: no such directory")
-        if path.is_dir() or (path.exists() and not replace):
+        if path.exists() and not replace:
             raise WalletError(f"{target} exists already: give another, or --replace")
-        if path.resolve() == app.wallet_path.resolve():
-            raise WalletError(f"{target} is the wallet")
 
 
 def _write(app: App, target: str, data: bytes) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -74,7 +73,7 @@ def create(
             created=now, expires=None if span is None else now + span,
         )  # fmt: skip
         uri = uri_of(made, app.address(made.lock))
-        draw_files(uri, svg, png)
+        draw_files(app, uri, svg, png)
         warn_of_gap(book, index)
         book.advance(RECEIVE, index + 1)
         book.add_invoice(made)
@@ -106,14 +105,14 @@ def _asset_info(app: App, wallet: Wallet, asset: str | None) -> AssetInfo:
     return app.ask_node(work)
 
 
-def draw_files(text: str, svg: str | None, png: str | None) -> None:
+def draw_files(app: App, text: str, svg: str | None, png: str | None) -> None:
     """A QR code in files. Raises: WalletError."""
     code = segno.make(text, error="m", micro=False)
     for path, kind in ((svg, "svg"), (png, "png")):
         if path is not None:
             drawn = io.BytesIO()
             code.save(drawn, kind=kind, scale=_PNG_SCALE)
-            write_file(Path(path).expanduser(), drawn.getvalue())
+            write_file(app.output_path(path), drawn.getvalue())
 
 
 def draw(app: App, text: str) -> None:
@@ -207,7 +206,7 @@ def show(
     """What became of the invoice ID."""
     with app.open_wallet() as wallet:
         entry = wallet.book.invoice_by_number(number)
-    draw_files(uri_of(entry, app.address(entry.lock)), svg, png)
+    draw_files(app, uri_of(entry, app.address(entry.lock)), svg, png)
     tip, (now,) = ask_standings(app, [entry], confirmations)
 
     def text() -> None:

@@ -60,6 +60,7 @@ def pay(
     has it yet (ask again later), 1 or 2 if nothing was done.
     """
     chosen = SpendOptions(**options)
+    target = _report_path(app, out, csv_file)
     source = source_of(app, recipients, request_id, csv_file, asset, memo)
     note = check_label(source.label if label is None else label)
     with app.open_wallet() as wallet:
@@ -76,13 +77,22 @@ def pay(
             outcomes = [pay_once(app, wallet, journal, record, chosen, anew=again)]
         failures = [_failure_of(lambda: _note(wallet, outcomes, note))]
     failures.append(_failure_of(lambda: _tell(app, record, outcomes)))
-    if out is not None:
-        path = Path(out).expanduser()
+    if target is not None:
         data = report(app, record, outcomes)
-        failures.append(_failure_of(lambda: write_file(path, data)))
+        failures.append(_failure_of(lambda: write_file(target, data)))
     _raise_what_is_left(record, outcomes, stopped)
     for text in filter(None, failures):
         raise NotSettled(f"{text}; ask again with the same id")
+
+
+def _report_path(app: App, out: str | None, csv_file: str | None) -> Path | None:
+    """Raises: WalletError before anything is paid."""
+    if out is None:
+        return None
+    path = app.output_path(out)
+    if csv_file is not None and path.resolve() == Path(csv_file).expanduser().resolve():
+        raise WalletError(f"{out} is the file of the payments; give another to --out")
+    return path
 
 
 def _failure_of(step: Callable[[], None]) -> str:

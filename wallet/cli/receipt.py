@@ -71,13 +71,15 @@ def write(app: App, txid: str, out: str, confirmations: int) -> None:
     except NodeError:
         raise WalletError(f"{txid[:80]!r} is no transaction id") from None
 
+    path = app.output_path(out)
+
     async def work(client: Client, info: ChainInfo, say: Say) -> Receipt:
         return await _fetch(app, client, wanted, confirmations, say)
 
     made = app.ask_node(work)
     # Not a byte is handed out that would not hold elsewhere.
     proven = verify(made, app.params, app.env.now())
-    write_file(Path(out).expanduser(), encode_receipt(made))
+    write_file(path, encode_receipt(made))
     data = {"txid": to_text(wanted), "file": out, "height": proven.height, "depth": proven.depth}
     app.out.result(
         data,
