@@ -18,6 +18,7 @@ from node.rpc.dispatch import Dispatcher, Reply
 from node.rpc.heads import AnswerHeads, Head, KnownHeads
 from node.rpc.limits import Limits
 from node.rpc.method import Role
+from node.rpc.sips import Sips
 
 HEAD_BYTES_MAX = 8_192
 """Longer heads are not remembered."""
@@ -87,6 +88,7 @@ class Connection(asyncio.Protocol):
         self._desk = desk
         self._transport: asyncio.Transport | None = None
         self._long_way: LongWay | None = None
+        self._sips = Sips()
         self._is_short = True
         self._passed = b""
         """How the bytes that aiohttp has of the present request begin."""
@@ -122,6 +124,7 @@ class Connection(asyncio.Protocol):
         self._release()
         if self._long_way is not None:
             self._desk.by_long_way.pop(self._long_way, None)
+            self._sips.end()
             self._long_way.connection_lost(exc)
 
     def close(self) -> None:
@@ -271,6 +274,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._is_writable = False
+        self._sips.pause_writing()
         if self._long_way is not None:
             self._long_way.pause_writing()
         if self._is_short:
@@ -282,6 +286,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._is_writable = True
+        self._sips.resume_writing()
         if self._long_way is not None:
             self._long_way.resume_writing()
         if self._is_held:
@@ -315,6 +320,8 @@ class Connection(asyncio.Protocol):
             self._passed += data[:HEAD_BYTES_MAX]
         self._passed_bytes += len(data)
         self._long_way.data_received(data)
+        if self._transport is not None and not self._is_short:
+            self._sips.taken(len(data), self._transport)
 
     def begin_request(self) -> None:
         """aiohttp has parsed a head."""

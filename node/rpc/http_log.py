@@ -10,7 +10,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 class HttpLog(logging.LoggerAdapter[logging.Logger]):
     """aiohttp takes bytes that are no HTTP, and a client that left amid its body, for errors of its own,
-    with a traceback for each: strangers would fill the log."""
+    with a traceback for each: strangers would fill the log. Such an error also holds all bytes that came with
+    it, and is held by its own traceback: they would fill the memory, until the collector comes to it."""
 
     def __init__(self, logger: logging.Logger, where: str) -> None:
         """`where`: whose connections they are, as in "not HTTP, on the RPC from …"."""
@@ -18,9 +19,17 @@ class HttpLog(logging.LoggerAdapter[logging.Logger]):
         self._where = where
         self._unreadable = 0
 
+    def debug(self, msg: object, *args: object, **kwargs: Any) -> None:
+        """aiohttp tells so of a first request that begins with no method."""
+        if isinstance(kwargs.get("exc_info"), HttpProcessingError):
+            self.exception(msg, *args, **kwargs)
+        else:
+            super().debug(msg, *args, **kwargs)
+
     def exception(self, msg: object, *args: object, **kwargs: Any) -> None:
         error = kwargs.get("exc_info")
         if isinstance(error, HttpProcessingError):
+            error.__traceback__ = None
             self._unreadable += 1
             if self._unreadable & (self._unreadable - 1) == 0:  # 1, 2, 4, 8 …
                 reason = error.message.partition("\n")[0].rstrip(":")

@@ -9,6 +9,8 @@ from __future__ import annotations
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server
 
+from node.rpc.sips import Sipping
+
 
 class Room:
     """Counts connections, and knows which of them nothing is done for."""
@@ -25,12 +27,16 @@ class Room:
     def open(self, server: Server) -> None:
         self._server = server
 
-    def arrive(self) -> RequestHandler:
+    def arrive(self) -> Sipping:
         """The protocol of a connection that was just accepted."""
         assert self._server is not None
         connection = self._server()
         self._rest(connection)
-        return connection
+        return Sipping(connection, lambda: self._leave(connection))
+
+    def _leave(self, connection: RequestHandler) -> None:
+        """It has ended, and what it was sent last is not to be kept with it."""
+        self._rests_since.pop(connection, None)
 
     def _rest(self, connection: RequestHandler) -> None:
         self._turn += 1
@@ -44,7 +50,7 @@ class Room:
         left = self._busy.pop(connection) - 1
         if left:
             self._busy[connection] = left
-        else:
+        elif connection in self._rests_since:  # not gone meanwhile
             self._rest(connection)
 
     def make(self) -> bool:
