@@ -6,7 +6,7 @@ import socket
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -238,6 +238,32 @@ def test_subscriber_that_never_reads_and_strangers_hold_nothing_up(scene: Scene)
         for each in strangers:
             each.close()
     assert not [line for line in scene.daemon.log if "Traceback" in line]
+
+
+def test_peers_of_the_first_protocol_are_refused(scene: Scene) -> None:
+    # They show nothing, and what they send is kept without a limit.
+    with socket.create_connection(("127.0.0.1", scene.daemon.doors["zmq"]), 10) as old:
+        old.sendall(b"a" * 1_000)
+        with suppress(ConnectionError):
+            while old.recv(4_096):
+                pass
+    assert [line for line in scene.daemon.log if "Traceback" in line] == []
+
+
+def test_topic_that_is_far_too_long_ends_its_subscriber(scene: Scene) -> None:
+    def subscribe(topic: bytes) -> bool:
+        context = zmq.Context()
+        ear = context.socket(zmq.SUB)
+        monitor = ear.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        ear.connect(f"tcp://127.0.0.1:{scene.daemon.doors['zmq']}")
+        ear.subscribe(topic)
+        try:
+            return not monitor.poll(1_000)
+        finally:
+            context.destroy(linger=0)
+
+    assert subscribe(b"hashblock")
+    assert not subscribe(b"x" * 200)
 
 
 def test_node_that_publishes_stops_in_good_order(tmp_path: Path) -> None:
