@@ -239,11 +239,12 @@ class Desk:
         if known is None and len(self.consumers) >= CONSUMERS_MAX:
             raise Refused(f"there are {CONSUMERS_MAX} consumers already: see removeconsumer")
         if known is None or number > known.acknowledged:
-            row = Consumer(number, int(self._clock()))
-            self.consumers[name] = row
-            self.log.put(layout.CONSUMER + name.encode(), layout.encode_row(row))
-            await self.settled()
-        return self.consumers[name].acknowledged
+            known = Consumer(number, int(self._clock()))
+            self.consumers[name] = known
+            self.log.put(layout.CONSUMER + name.encode(), layout.encode_row(known))
+        # Also for who names a number again: the first time may be on its way to the disk still.
+        await self.settled()
+        return known.acknowledged
 
     async def remove(self, name: str) -> bool:
         """Forget a consumer; False if there is none. Raises: Stopping."""

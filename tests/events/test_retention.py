@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import resource
 from collections.abc import Awaitable, Callable, Iterable
@@ -59,6 +60,34 @@ def test_what_everybody_has_acknowledged_is_kept_for_a_while_only(tmp_path: Path
         assert len(life.events.desk.read(EVENTS - 10).events) == 10
 
     with_life(tmp_path, scenario, Keeping(10, 1_000, 1_000))
+
+
+def test_second_to_acknowledge_a_number_is_answered_no_sooner_than_it_lies_on_the_disk(
+    tmp_path: Path,
+) -> None:
+    async def scenario(life: Life) -> None:
+        desk = life.events.desk
+        await life.give(blocks_of(ripe_chain()))
+        await desk.settled()
+        first, second = (asyncio.create_task(desk.acknowledge("till", 5)) for _ in range(2))
+        await asyncio.wait((first, second), return_when=asyncio.FIRST_COMPLETED)
+        assert list(life.events.log.journal.scan(layout.CONSUMER))
+        assert {await first, await second} == {5}
+
+    with_life(tmp_path, scenario)
+
+
+def test_consumer_that_is_removed_while_it_acknowledges_gets_its_answer(tmp_path: Path) -> None:
+    async def scenario(life: Life) -> None:
+        desk = life.events.desk
+        await life.give(blocks_of(ripe_chain()))
+        await desk.settled()
+        acknowledging = asyncio.create_task(desk.acknowledge("till", 5))
+        await asyncio.sleep(0)
+        assert await desk.remove("till")
+        assert await acknowledging == 5
+
+    with_life(tmp_path, scenario)
 
 
 def test_what_a_consumer_has_not_acknowledged_is_kept_for_it(tmp_path: Path) -> None:
