@@ -12,6 +12,7 @@ from node.datadir import COOKIE_FILE
 from node.disk import SYSTEM_DISK, read_file
 
 ANSWER_S_MAX = 30
+ANSWER_BYTES_MAX = 32 * 1024 * 1024
 
 
 class NoNode(ConfigError):
@@ -31,11 +32,12 @@ def ask(settings: Settings, method: str, *params: object) -> Any:
     Raises: NoNode, Starting; ConfigError, if the node answers an error.
     """
     answer = _ask(settings, method, params)
-    if "error" in answer:
-        error = answer["error"]
-        kind = Starting if error["code"] == _WARMING_UP else ConfigError
-        raise kind(str(error["message"]))
-    return answer["result"]
+    match answer:
+        case {"error": {"code": code, "message": message}}:
+            raise (Starting if code == _WARMING_UP else ConfigError)(str(message))
+        case {"result": result}:
+            return result
+    raise ConfigError(f"what answers at {settings.rpc} is no node")
 
 
 def _ask(settings: Settings, method: str, params: tuple[object, ...]) -> Any:
@@ -59,9 +61,11 @@ def _ask(settings: Settings, method: str, params: tuple[object, ...]) -> Any:
             },
         )  # fmt: skip
         response = connection.getresponse()
-        text = response.read()
+        text = response.read(ANSWER_BYTES_MAX + 1)
+        if len(text) > ANSWER_BYTES_MAX:
+            raise ValueError("its answer has no end")
         answer = json.loads(text, parse_float=str) if response.status == 200 else None
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
         raise NoNode(f"no node answers at {settings.rpc} ({error}); give its --rpc") from None
     finally:
         connection.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import click
 import msgspec
@@ -23,13 +23,19 @@ VIEW = "node.operations.status_view"
 """Loaded when it is needed: what draws tables takes memory that a node has no use for."""
 
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Word = Annotated[str, msgspec.Meta(pattern=r"^[ -Z^-~]{0,100}$")]
+"""Signs of ASCII, without those that the drawing would take for markup."""
+Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+
+
 class BlockLine(msgspec.Struct, frozen=True):
     """A block of the best chain."""
 
-    height: int
-    hash: str
-    time: int
-    txs: int
+    height: Count
+    hash: Hash
+    time: Count
+    txs: Count
 
 
 class PeerLine(msgspec.Struct, frozen=True):
@@ -40,19 +46,28 @@ class PeerLine(msgspec.Struct, frozen=True):
     encrypted: bool
     agent: str
     height: int
-    connected: int
-    sent: int
-    received: int
+    connected: Count
+    sent: Count
+    received: Count
     ping_s: float | None
 
 
 class Sync(msgspec.Struct, frozen=True):
     """How far the node is behind the best header."""
 
-    blocks: int
-    headers: int
+    blocks: Count
+    headers: Count
     eta_s: int | None = None
     """None: not known (yet)."""
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """What is drawn of getmempoolinfo."""
+
+    size: Count
+    usage: Count
+    maxmempool: Count
+    total_fee: Word
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,16 +77,16 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """`ready`, `not ready`, `starting`, `not running` or `unknown`."""
     why: str = ""
     """Of the last three."""
-    network: str = ""
-    version: str = ""
-    uptime_s: int = 0
-    ticker: str = ""
+    network: Word = ""
+    version: Word = ""
+    uptime_s: Count = 0
+    ticker: Word = ""
     sync: Sync | None = None
-    tip_time: int = 0
+    tip_time: Count = 0
     difficulty: float = 0.0
     mempool: Mapping[str, Any] = {}
     """As getmempoolinfo answers."""
-    fees: Mapping[int, str] = {}
+    fees: Mapping[int, Word] = {}
     """Native coins per 1,000 cost, by the blocks that one is willing to wait."""
     blocks: tuple[BlockLine, ...] = ()
     """The last ones, newest first."""
@@ -108,15 +123,20 @@ class Pace:
 
 
 def look(settings: Settings, pace: Pace) -> Status:
-    """Ask the node."""
+    """Ask the node, or whatever listens where it should."""
     try:
-        return _look(settings, pace)
+        status = _look(settings, pace)
+        msgspec.convert(status.mempool, Waiting)
+        return msgspec.convert(msgspec.to_builtins(status), Status)
     except NoNode as error:
         return Status(state="not running", why=str(error))
     except Starting as error:
         return Status(state="starting", why=str(error))
     except ConfigError as error:
         return Status(state="unknown", why=str(error))
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        why = "what answers is no taeld of this version: its answers have another form"
+        return Status(state="unknown", why=why)
 
 
 def _look(settings: Settings, pace: Pace) -> Status:
@@ -133,7 +153,7 @@ def _look(settings: Settings, pace: Pace) -> Status:
     return Status(
         state="ready" if ready["ready"] else "not ready",
         network=chain["network"],
-        version=network["subversion"].strip("/").partition(":")[2],
+        version=str(network["subversion"]).strip("/").partition(":")[2],
         uptime_s=ask(settings, "uptime"),
         ticker=chain["ticker"],
         sync=sync,

@@ -10,12 +10,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from node.operations.status import Pace, PeerLine, Status, Sync
+from node.config import Config, settle
+from node.operations.status import Pace, PeerLine, Status, Sync, look
 from node.operations.status_view import draw
 from tests.support.daemon import ROOT, Daemon, running, wait_for
 
@@ -184,3 +188,66 @@ def test_time_left_follows_the_blocks_that_were_seen_to_come() -> None:
     now = 10.0
     assert pace.eta_s(100, 1_000) is None
     assert pace.eta_s(200, 1_000) == 80
+
+
+class Impostor(BaseHTTPRequestHandler):
+    """Listens where a node should, and answers the same to everything."""
+
+    body = b""
+
+    def do_POST(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"[]", b"null", b"1", b"[" * 100_000, b"{}", b'{"error": []}', b'{"error": {"code": 1}}',
+        b'{"result": 5}', b'{"result": []}', b'{"result": {}}', b'{"result": {"reasons": 1}}',
+    ],
+)  # fmt: skip
+def test_what_answers_like_no_node_ends_with_two_and_one_line(tmp_path: Path, body: bytes) -> None:
+    (tmp_path / ".cookie").write_text("__cookie__:x")
+    server = HTTPServer(("127.0.0.1", 0), type("Saying", (Impostor,), {"body": body}))
+    Thread(target=server.serve_forever, daemon=True).start()
+    impostor = Daemon(tmp_path)
+    impostor.rpc_port = server.server_port
+    try:
+        code, out = status(impostor, "--json")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert (code, json.loads(out)["state"] in ("unknown", "not running")) == (2, True)
+
+
+def asked(answers: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The state of a node that gives `answers`."""
+    monkeypatch.setattr("node.operations.status.ask", lambda _, method, *more: answers[method])
+    return look(settle(Config()), Pace(lambda: 0.0)).state
+
+
+def test_answers_that_could_not_be_drawn_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: dict[str, Any] = {
+        "getblockchaininfo": {
+            "blocks": 0, "headers": 0, "warnings": "", "network": "main", "ticker": "TAEL", "time": 5,
+            "difficulty": "1.0",
+        },
+        "getreadiness": {"ready": True, "reasons": []},
+        "getnetworkinfo": {"warnings": "", "subversion": "/tael:1/"},
+        "getpeerinfo": [], "uptime": 5, "estimatesmartfee": {"feerate": "0.1"},
+        "getmempoolinfo": {"size": 0, "usage": 0, "maxmempool": 5, "total_fee": "0.1"},
+        "getblockhash": "00" * 32, "getblockheader": {"hash": "00" * 32, "time": 5, "nTx": 1},
+    }  # fmt: skip
+    assert asked(answers, monkeypatch) == "ready"
+    for method, name, value in (
+        ("getblockchaininfo", "ticker", "[bold]"), ("getblockchaininfo", "time", -1),
+        ("getblockchaininfo", "difficulty", 10**400), ("getmempoolinfo", "size", "many"),
+        ("getblockheader", "hash", "[link=x]"),
+    ):  # fmt: skip
+        changed = answers | {method: answers[method] | {name: value}}
+        assert asked(changed, monkeypatch) == "unknown", name
