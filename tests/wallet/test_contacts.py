@@ -98,6 +98,13 @@ def test_whatever_is_taken_for_a_name_is_found_again_and_survives_a_file(text: s
     assert name == entry.name
 
 
+def test_contacts_without_a_command_are_listed(bob: Tael) -> None:
+    address = bob.json("address")["address"]
+    bob.run("contacts", "add", "Bob", address)
+    assert bob.run("contacts").splitlines()[1].split() == ["Bob", address]
+    assert bob.json("contacts") == bob.json("contacts", "list")
+
+
 def test_contacts_are_paid_by_their_exact_name(node: ToyNode, alice: Tael, bob: Tael) -> None:
     address = bob.json("address")["address"]
     alice.run("contacts", "add", "Bob", address)

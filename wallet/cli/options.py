@@ -140,13 +140,22 @@ class Group(_OneLine, click.Group):
             return super().resolve_command(ctx, args)
 
 
+def _needs_words(command: click.Command) -> bool:
+    return any(param.required for param in command.params)
+
+
 class DefaultGroup(Group):
     """Commands under one name, the first of which is meant where none is named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in HELP_OPTIONS:
-            args = [next(iter(self.commands)), *args]
-        return super().parse_args(ctx, args)
+        name, first = next(iter(self.commands.items()))
+        if args:
+            is_meant = args[0] not in (*self.commands, *HELP_OPTIONS)
+        else:
+            # A shell that completes has not come to the command; and where the first could only say
+            # what it lacks, the help says more.
+            is_meant = not (ctx.resilient_parsing or _needs_words(first))
+        return super().parse_args(ctx, [name, *args] if is_meant else args)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         path, first = ctx.command_path, next(iter(self.commands))
