@@ -238,7 +238,7 @@ def test_blocks_that_are_worth_their_work_are_found_with_rolled_versions(tmp_pat
 
 def test_who_is_paid_needs_a_place_where_miners_connect(tmp_path: Path) -> None:
     for options, told in (
-        (("--stratum-to", ALICE.address()), "stratum-to: says who is paid"),
+        (("--stratum-to", ALICE.address()), "stratum-to: without stratum no miner is given work"),
         (("--stratum", "127.0.0.1", "--stratum-to", MAIN_ADDRESS), "stratum-to: "),
         (("--stratum", "127.0.0.1:99999"), "a port is at most"),
     ):
