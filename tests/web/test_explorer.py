@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.daemon import ROOT
@@ -143,12 +143,14 @@ def test_search_finds_everything_by_its_name(site: Site) -> None:
 
 @LIMITS
 @given(text=st.text(max_size=200))
+@example(text='"><script>alert(1)</script>')
 def test_any_text_can_be_searched_for(site: Site, text: str) -> None:
     encoded = quote(text, safe="", errors="surrogatepass")
     answer = site.get(f"/search?q={encoded}")
     assert answer.status in (200, 303)
     if answer.status == 200:
         parse(answer.text)
+        assert "<script>alert" not in answer.text
 
 
 @LIMITS
