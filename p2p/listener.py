@@ -16,6 +16,7 @@ from p2p.addrbook import network_of
 from p2p.bounded import RecentSet, TokenBucket
 from p2p.eviction import choose_beginner
 from p2p.ports import Clock, Endpoint, endpoint_of
+from p2p.sips import Sipping, Taker
 from p2p.sockets import listening_at
 from p2p.tls import Tls, distrust
 
@@ -42,7 +43,8 @@ class _Arrival:
         self.socket = accepted
         self.host = host
         self.network = network_of(host)
-        self.protocol: asyncio.BaseProtocol | None = None
+        self.protocol: Taker | None = None
+        self.reads: Sipping | None = None
         self.transport: asyncio.Transport | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.task: asyncio.Task[None] | None = None
@@ -54,13 +56,19 @@ class _Arrival:
         elif self.task is not None:
             self.task.cancel()
 
+    def let_go(self) -> None:
+        """Hold nothing of the connection: it holds this, and half a megabyte of TLS."""
+        if self.timer is not None:
+            self.timer.cancel()
+        self.protocol = self.reads = self.transport = self.timer = None
+
 
 class Listener:
     """One deadline covers the first byte, TLS and the upgrade to a WebSocket."""
 
     def __init__(
         self,
-        make_protocol: Callable[[], asyncio.BaseProtocol],
+        make_protocol: Callable[[], Taker],
         tls: Tls | None,
         handshake_s: float,
         handshaking_max: int,
@@ -100,10 +108,12 @@ class Listener:
         while self._sockets:
             self._sockets.pop().close()
 
-    def settle(self, protocol: asyncio.BaseProtocol) -> None:
-        """The connection became a WebSocket, or ended."""
+    def settle(self, protocol: Taker) -> None:
+        """The connection became a WebSocket."""
         for arrival in self._pending:
             if arrival.protocol is protocol:
+                if arrival.reads is not None:
+                    arrival.reads.stop()
                 self._forget(arrival)
                 return
 
@@ -117,8 +127,7 @@ class Listener:
 
     def _forget(self, arrival: _Arrival) -> None:
         self._pending.pop(arrival, None)
-        if arrival.timer is not None:
-            arrival.timer.cancel()
+        arrival.let_go()
 
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -150,8 +159,8 @@ class Listener:
     def _make_room(self) -> None:
         pending = list(self._pending)
         stale = pending[choose_beginner([each.network for each in pending])]
-        self._forget(stale)
         stale.cut()
+        self._forget(stale)
 
     async def _begin(self, arrival: _Arrival) -> None:
         """Give the connection its protocol. Ends by itself or by `cut`."""
@@ -159,7 +168,8 @@ class Listener:
 
         def make() -> asyncio.BaseProtocol:
             arrival.protocol = self._make_protocol()
-            return arrival.protocol
+            arrival.reads = Sipping(arrival.protocol, lambda: self._forget(arrival))
+            return arrival.reads
 
         try:
             first = await _peek(arrival.socket)
@@ -170,9 +180,9 @@ class Listener:
                 self.tell_refused(arrival.host, "it is not encrypted")
                 raise ConnectionError("not encrypted")
             context = tls.server if is_tls and tls is not None else None
-            arrival.transport, _ = await loop.connect_accepted_socket(
-                make, arrival.socket, ssl=context
-            )
+            transport, _ = await loop.connect_accepted_socket(make, arrival.socket, ssl=context)
+            if arrival in self._pending:  # not gone meanwhile
+                arrival.transport = transport
         except (OSError, asyncio.CancelledError) as error:
             log.debug("a connection did not begin: %s", error)
             if isinstance(error, OSError) and (why := distrust(error)):

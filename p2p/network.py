@@ -7,9 +7,9 @@ aiohttp's defaults are for browsers; what is set here against them is listed in 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from aiohttp import WSMessage, WSMsgType, hdrs, web
 from consensus.errors import DecodeError, Rule
 from p2p.bounded import TokenBucket
 from p2p.config import NetworkConfig
+from p2p.http_log import HttpLog
 from p2p.listener import Listener
 from p2p.messages import FRAME_BYTES_MAX, is_printable
 from p2p.peer import Reason
@@ -34,6 +35,8 @@ CONTROL_FRAMES_BURST = 60.0
 HTTP_LINE_BYTES_MAX = 1_024
 WS_BYTES_MAX = FRAME_BYTES_MAX + 1
 """aiohttp refuses a message of the size that it is given, so it is given one more."""
+
+log = logging.getLogger(__name__)
 
 
 class _Socket(Protocol):
@@ -118,27 +121,6 @@ class WebSocketWire:
             copy.shutdown(socket.SHUT_RDWR)
 
 
-class _Server(web.Server):
-    """Tells when a connection has ended."""
-
-    def __init__(
-        self,
-        handler: Callable[[web.BaseRequest], Any],
-        on_lost: Callable[[web.RequestHandler], None],
-    ) -> None:
-        super().__init__(
-            handler, access_log=None, max_line_size=HTTP_LINE_BYTES_MAX,
-            max_field_size=HTTP_LINE_BYTES_MAX,
-        )  # fmt: skip
-        self._on_lost = on_lost
-
-    def connection_lost(
-        self, handler: web.RequestHandler, exc: BaseException | None = None
-    ) -> None:
-        super().connection_lost(handler, exc)
-        self._on_lost(handler)
-
-
 class WebSocketTransport:
     """Accepts and opens WebSocket connections."""
 
@@ -148,7 +130,7 @@ class WebSocketTransport:
         self._clock = clock
         self._tls = tls
         self._client: aiohttp.ClientSession | None = None
-        self._server: _Server | None = None
+        self._server: web.Server | None = None
         self._listener: Listener | None = None
 
     async def listen(self, endpoint: Endpoint, accept: Accept) -> Endpoint:
@@ -179,7 +161,10 @@ class WebSocketTransport:
             await accept(WebSocketWire(ws, self._clock))
             return ws
 
-        server = self._server = _Server(handle, lambda handler: listener.settle(handler))
+        server = self._server = web.Server(
+            handle, access_log=None, max_line_size=HTTP_LINE_BYTES_MAX,
+            max_field_size=HTTP_LINE_BYTES_MAX, logger=HttpLog(log, "the port of peers"),
+        )  # fmt: skip
         listener = self._listener = Listener(
             server, self._tls, config.handshake_s, config.handshaking_max, self._clock
         )

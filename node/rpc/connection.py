@@ -18,7 +18,7 @@ from node.rpc.dispatch import Dispatcher, Reply
 from node.rpc.heads import AnswerHeads, Head, KnownHeads
 from node.rpc.limits import Limits
 from node.rpc.method import Role
-from node.rpc.sips import Sips
+from p2p.sips import Sips
 
 HEAD_BYTES_MAX = 8_192
 """Longer heads are not remembered."""

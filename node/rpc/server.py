@@ -25,9 +25,9 @@ from node.rpc.auth import Authenticator, User
 from node.rpc.connection import RESTS, Connection, Desk, LongWay
 from node.rpc.dispatch import Dispatcher, Reply
 from node.rpc.heads import SERVER_NAME
-from node.rpc.http_log import HttpLog
 from node.rpc.limits import Limits
 from node.rpc.listener import Listener
+from p2p.http_log import HttpLog
 
 _log = logging.getLogger(__name__)
 _PATH = re.compile(r"/(wallet/[^/]*)?")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server
 
-from node.rpc.sips import Sipping
+from p2p.sips import Sipping
 
 
 class Room:

@@ -17,13 +17,13 @@ from node.hosts import HostNames
 from node.rpc import ports
 from node.rpc.auth import Authenticator
 from node.rpc.heads import SERVER_NAME
-from node.rpc.http_log import HttpLog
 from node.rpc.listener import Listener
 from node.web import assets, events, explorer, health, live, metrics
 from node.web.live import LIVE_SHARE, PULSE, Pulse, close_pulse
 from node.web.pages import dress_faults, set_up
 from node.web.room import Room
 from node.web.site import SITE, Routes, Site
+from p2p.http_log import HttpLog
 from p2p.ports import Endpoint
 
 log = logging.getLogger(__name__)

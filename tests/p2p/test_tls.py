@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from p2p.listener import REFUSALS_BURST, Listener
 from p2p.ports import Endpoint
+from p2p.sips import Taker
 from p2p.tls import Certificate, Tls, decode_identity, make_identity
 from tests.support.network import Network
 from tests.support.p2p_node import QUICK, ToyNode, make_network, until
@@ -253,11 +254,15 @@ def test_what_a_member_signed_is_no_member(
     asyncio.run(scenario())
 
 
+def nobody() -> Taker:
+    raise AssertionError("nobody connects")
+
+
 def test_refused_strangers_are_told_once_and_do_not_fill_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level("INFO", logger="p2p.listener"):
-        listener = Listener(asyncio.Protocol, None, 1.0, 1, Clock())
+        listener = Listener(nobody, None, 1.0, 1, Clock())
         for number in range(10 * REFUSALS_BURST):
             for _ in range(3):
                 listener.tell_refused(f"10.0.0.{number}", "it is not encrypted")

@@ -26,6 +26,7 @@ class Taker(Protocol):
     def eof_received(self) -> bool | None: ...
     def pause_writing(self) -> None: ...
     def resume_writing(self) -> None: ...
+    def resume_reading(self) -> None: ...
 
 
 class Sips:
@@ -65,12 +66,14 @@ class Sips:
             self._read_later(self._waiting, TURNS)
             self._waiting = None
 
-    def end(self) -> None:
-        """The connection is gone."""
+    def end(self) -> bool:
+        """The connection is gone, or needs no sips any more. Returns whether a piece was waiting."""
+        was_waiting = self._waiting is not None or self._next is not None
         self._waiting = None
         if self._next is not None:
             self._next.cancel()
             self._next = None
+        return was_waiting
 
 
 class Sipping(asyncio.Protocol):
@@ -82,6 +85,13 @@ class Sipping(asyncio.Protocol):
         self._lost = lost
         self._sips = Sips()
         self._transport: asyncio.Transport | None = None
+
+    def stop(self) -> None:
+        """Hand all pieces on as they come: aiohttp reads frames now, and holds back too many itself."""
+        self._transport = None
+        if self._sips.end():
+            # By aiohttp, not by the transport: it may have asked for a pause of its own meanwhile.
+            self._taker.resume_reading()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # By its word: the transports of uvloop are not derived from asyncio's.
