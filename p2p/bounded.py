@@ -77,7 +77,7 @@ class TokenBucket:
 
     def take(self, now: float, count: float = 1) -> bool:
         """Whether it is allowed once more, or `count` times."""
-        earned = (now - self._seen) * self._per_second
+        earned = max(0.0, now - self._seen) * self._per_second  # a clock may be set back
         self._left = min(self._left + earned, self._burst)
         self._seen = now
         if self._left < count:

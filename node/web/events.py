@@ -7,13 +7,13 @@ too slowly, goes on where it was. Users are those of the JSON-RPC; what anybody 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
-from aiohttp import WSCloseCode, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from node.eventlog.desk import Lost, Page, Refused, Stopping
 from node.eventlog.layout import KINDS, Kinds
@@ -22,6 +22,7 @@ from node.rpc import json
 from node.rpc.auth import User
 from node.rpc.method import Role
 from node.web.site import SITE, Route
+from p2p.bounded import TokenBucket
 
 STREAMS_MAX = 32
 """Clients that follow at once."""
@@ -37,6 +38,9 @@ SLOW_S = 20.0
 """A client that has not read for so long is dropped."""
 MESSAGE_BYTES_MAX = 1 << 10
 """Of a client."""
+PINGS_PER_S = 1.0
+PINGS_BURST = 60.0
+"""Pings and pongs of a client. One read holds 40,000, and aiohttp handles all of them in one turn."""
 NUMBER_DIGITS_MAX = 15
 REASON_BYTES_MAX = 123
 """What a WebSocket may carry as the reason of its end."""
@@ -51,6 +55,10 @@ class _Acknowledged(msgspec.Struct, forbid_unknown_fields=True):
     """What a client may say on a WebSocket."""
 
     ack: int
+
+
+class _Flooded(Exception):
+    """A client sends more pings than anybody needs."""
 
 
 class Question(NamedTuple):
@@ -201,16 +209,23 @@ async def socket(request: web.Request) -> web.StreamResponse:
         max_msg_size=MESSAGE_BYTES_MAX,
         compress=False,
         timeout=CLOSING_S,
+        autoping=False,
     )
     with _place_for(request, events):
         await connection.prepare(request)
-        listening = asyncio.create_task(_listen(connection, events, question.consumer, user))
+        clock = request.app[SITE].node.clock
+        listening = asyncio.create_task(_listen(connection, events, question.consumer, user, clock))
         sending = asyncio.create_task(_send(connection, events, question))
         try:
             await asyncio.wait([listening, sending], return_when=asyncio.FIRST_COMPLETED)
             for task in (listening, sending):
                 if task.done():
                     task.result()
+        except _Flooded:
+            # At once: to close with a word would be to read on.
+            if request.transport is not None:
+                request.transport.abort()
+            return connection
         finally:
             listening.cancel()
             sending.cancel()
@@ -231,10 +246,18 @@ async def _send(connection: web.WebSocketResponse, events: Events, question: Que
 
 
 async def _listen(
-    connection: web.WebSocketResponse, events: Events, consumer: str, user: User
+    connection: web.WebSocketResponse, events: Events, consumer: str, user: User,
+    clock: Callable[[], float],
 ) -> None:  # fmt: skip
-    """Take acknowledgements until the client closes, or says something else."""
+    """Take acknowledgements until the client closes, or says something else. Raises: _Flooded."""
+    pings = TokenBucket(PINGS_PER_S, PINGS_BURST, clock())
     async for message in connection:
+        if message.type in (WSMsgType.PING, WSMsgType.PONG):
+            if not pings.take(clock()):
+                raise _Flooded
+            if message.type is WSMsgType.PING:
+                await connection.pong(message.data)
+            continue
         try:
             number = _ACKNOWLEDGED.decode(message.data).ack
             if not consumer or user.role < Role.ADMIN or number < 0:

@@ -31,6 +31,7 @@ class Fake:
 
     def __init__(self, life: Life) -> None:
         self.events = life.events
+        self.clock = lambda: 0.0
         self.ledger = life.ledger
 
 

@@ -249,3 +249,23 @@ def test_half_a_request_and_bytes_that_are_none_do_not_matter(shared: Daemon) ->
             raw.sendall(data)
     assert get(shared, "/health")[0] == 200
     assert not any("Traceback" in line for line in shared.log)
+
+
+@pytest.mark.parametrize("frame", [b"\x89\x80\0\0\0\0", b"\x8a\x80\0\0\0\0"], ids=["ping", "pong"])
+def test_who_sends_pings_without_end_is_cut_and_holds_nobody_up(
+    shared: Daemon, frame: bytes
+) -> None:
+    with closing(ws(shared, header={"Authorization": basic("reader:word")})) as connection:
+        opened = connection.sock
+        assert opened is not None
+        opened.settimeout(LIMIT_S)
+        with pytest.raises(ConnectionError):
+            opened.sendall(frame * 4_000_000)
+    assert shared.call("getblockcount") == 0
+
+
+def test_a_client_may_ping_now_and_then(shared: Daemon) -> None:
+    with closing(ws(shared)) as connection:
+        for number in range(20):
+            connection.ping(str(number))
+            assert connection.recv_data(control_frame=True) == (9 + 1, str(number).encode())
