@@ -34,8 +34,9 @@ from node.rpc.results.events import (
 from node.rpc.shapes import address_of
 
 WAIT_S_MAX = 60
-WAITING_MAX = 64
-"""Calls of `getevents` that wait at once; one more is answered at once."""
+WAITING_MAX = 16
+"""Calls of `getevents` that wait at once; one more is answered at once. Half of all calls that the server
+works on at a time (`node.rpc.limits`), or those who wait would leave no place for others."""
 _NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{desk.NAME_LENGTH_MAX}}}")
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from consensus.address import encode_address
 from consensus.hashes import LockHash
+from node.rpc.methods_events import WAITING_MAX
 from tests.support.chain import ALICE, BOB, CAROL, ToyChain
 from tests.support.daemon import Daemon, RpcFailure, feed, running, wait_for
 from tests.support.economy import blocks_of, rewind, ripe_chain
@@ -151,6 +152,16 @@ def test_a_node_that_stops_keeps_nobody_waiting(node: Daemon) -> None:
         assert time.monotonic() - began < 5
         with pytest.raises((RpcFailure, OSError)):
             waiting.result(10)
+
+
+def test_crowd_that_waits_for_events_leaves_room_for_other_calls(node: Daemon) -> None:
+    newest, crowd = last(node), 40
+    with ThreadPoolExecutor(crowd) as pool:
+        waiting = [pool.submit(node.call, "getevents", newest, 1, 60) for _ in range(crowd)]
+        wait_for(lambda: sum(not each.done() for each in waiting) <= WAITING_MAX, "some wait")
+        assert node.call("getblockcount") > 0
+        node.call("stop")
+        assert {tuple(each.result()["events"]) for each in waiting if not each.exception()} == {()}
 
 
 def test_a_call_waits_until_there_is_something_to_tell(node: Daemon, toy: ToyChain) -> None:
