@@ -38,5 +38,11 @@ class HttpLog(logging.LoggerAdapter[logging.Logger]):
                     "not HTTP, on %s from %s: %s (%d so far)",
                     self._where, who, reason, self._unreadable,
                 )  # fmt: skip
-        elif not isinstance(error, ConnectionError):
+        elif not _has_left(error):
             super().exception(msg, *args, **kwargs)
+
+
+def _has_left(error: object) -> bool:
+    """Whether it says that the other end is gone, which uvloop may say by a RuntimeError."""
+    is_closed = isinstance(error, RuntimeError) and "the handler is closed" in str(error)
+    return is_closed or isinstance(error, ConnectionError)

@@ -153,10 +153,7 @@ class WebSocketTransport:
             )  # fmt: skip
             if not ws.can_prepare(request):
                 return _refuse(400)
-            try:
-                await ws.prepare(request)
-            except ConnectionError:
-                return _refuse(400)  # gone already; else it costs us a traceback in the log
+            await ws.prepare(request)  # who is gone already costs nothing: see HttpLog
             listener.settle(request.protocol)
             await accept(WebSocketWire(ws, self._clock))
             return ws

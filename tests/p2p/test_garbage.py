@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from p2p.http_log import HttpLog
 from tests.support.alive import GROWTH_BYTES_MAX, memory_bytes
 from tests.support.daemon import Daemon, running
 
@@ -72,3 +74,22 @@ def test_what_is_no_http_stays_neither_in_memory_nor_in_the_log(
         told = node.log[lines:]
         assert any("not HTTP, on the port of peers from 127.0.0.1" in line for line in told)
         assert sum(map(len, told)) < LOG_BYTES_MAX
+
+
+@pytest.mark.parametrize(
+    ("error", "lines"),
+    [
+        (ConnectionResetError("Cannot write to closing transport"), 0),
+        (RuntimeError("unable to perform operation on <TCPTransport>; the handler is closed"), 0),
+        (RuntimeError("dictionary changed size during iteration"), 1),
+    ],
+)
+def test_who_left_while_he_was_answered_is_no_error(
+    caplog: pytest.LogCaptureFixture, error: Exception, lines: int
+) -> None:
+    log = HttpLog(logging.getLogger("test"), "the port of peers")
+    try:
+        raise error
+    except (ConnectionError, RuntimeError):
+        log.exception("Error handling request from %s", "127.0.0.1", exc_info=error)
+    assert len(caplog.records) == lines
