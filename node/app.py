@@ -117,11 +117,11 @@ class Node:
         if self._reload is None:
             raise ConfigError("the node is starting or stopping")
         self._reload.apply(self.settings, settings)
-        live, later = compare(self.settings.config, settings.config)
+        live, waiting = compare(self.settings.config, settings.config)
         self.settings = take_over(self.settings, settings)
         log.info("configuration read again; changed: %s", ", ".join(live) or "nothing")
-        if later:
-            log.warning("these change with the next start only: %s", ", ".join(later))
+        if waiting:
+            log.warning("these change with the next start only: %s", ", ".join(waiting))
 
     def describe(self) -> str:
         """What it is at, in a few words."""
@@ -341,7 +341,7 @@ class Node:
         assert self._rpc is not None
         rpc, shares = self._rpc, share_out(self.machine.descriptors)
         house = House(
-            self.settings, node, rpc.users, rpc.authenticator, shares,
+            self.settings, node, rpc.authenticator, shares,
             self.machine.clock.monotonic, self._open_database,
         )  # fmt: skip
         for door in self.machine.make_doors(house):

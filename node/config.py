@@ -30,10 +30,10 @@ PRIVATE_PORTS = (39931, 39932)
 """Ports for RPC and peers of every network that is not built in."""
 WEB_PORT_AFTER = 2
 """The web server's port of a network lies so far behind that of its RPC."""
-STRATUM_PORT_AFTER = 4
-"""The port for miners likewise."""
 ELECTRUM_PORT_AFTER = 3
-"""That of the Electrum server."""
+"""That of the Electrum server likewise."""
+STRATUM_PORT_AFTER = 4
+"""The port for miners."""
 ZMQ_PORT_AFTER = 5
 """And that of ZeroMQ."""
 PORT_MAX = 65_535

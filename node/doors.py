@@ -7,7 +7,7 @@ module that speaks its protocol, its option in node/config.py and node/options.p
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from importlib import import_module
 from typing import NamedTuple, Protocol
 
@@ -16,7 +16,7 @@ from node.database import Database
 from node.descriptors import Shares
 from node.electrum.server import ElectrumServer
 from node.rpc import ports
-from node.rpc.auth import Authenticator, User
+from node.rpc.auth import Authenticator
 from node.stratum.server import StratumServer
 from node.zmq_topics import ZmqPublisher
 from p2p.ports import Endpoint
@@ -46,10 +46,8 @@ class House(NamedTuple):
 
     settings: Settings
     node: ports.Node
-    users: Sequence[User]
-    """Who may be asked for, and do, more than look."""
     authenticator: Authenticator
-    """Knows them, also those of a configuration that was read again."""
+    """Knows who may do more than look, also after a configuration was read again."""
     shares: Shares
     """How many connections each door may hold."""
     monotonic: Callable[[], float]

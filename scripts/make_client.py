@@ -9,7 +9,6 @@ with its methods. `wallet.client.Client` is made of those classes.
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import textwrap
@@ -33,6 +32,7 @@ from node.rpc.schema import (
     objects_in,
     plain,
 )
+from scripts.written import write_or_compare
 
 FOLDER = Path(__file__).resolve().parent.parent / "wallet" / "rpc"
 NAMES: Mapping[str, str] = {"rpc.discover": "discover"}
@@ -232,20 +232,7 @@ def rendered() -> Iterator[tuple[str, str]]:
 
 def main(arguments: Sequence[str]) -> int:
     """Write the files, or compare them. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="make_client", description="Write the typed client.")
-    parser.add_argument("--check", action="store_true", help="compare instead of writing")
-    options = parser.parse_args(arguments)
-    different = []
-    for name, text in rendered():
-        path = FOLDER / name
-        if path.exists() and path.read_text() == text:
-            continue
-        different.append(name)
-        if not options.check:
-            path.write_text(text)
-    if different:
-        sys.stdout.write(f"{'differ' if options.check else 'written'}: {', '.join(different)}\n")
-    return 1 if options.check and different else 0
+    return write_or_compare("make_client", "the typed client", FOLDER, rendered(), arguments)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ change of the protocol.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from scripts.vectors.chains import difficulty, headers, networks
 from scripts.vectors.common import Json
 from scripts.vectors.refusals import refused_transactions
 from scripts.vectors.spends import transactions
+from scripts.written import write_or_compare
 
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "vectors" / "tael"
 
@@ -62,21 +62,7 @@ def rendered() -> Iterator[tuple[str, str]]:
 
 def main(arguments: Sequence[str]) -> int:
     """Write the files, or compare them. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="make_vectors", description="Write the test vectors.")
-    parser.add_argument("--check", action="store_true", help="compare instead of writing")
-    options = parser.parse_args(arguments)
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    different = []
-    for name, text in rendered():
-        path = FOLDER / name
-        if path.exists() and path.read_text() == text:
-            continue
-        different.append(name)
-        if not options.check:
-            path.write_text(text)
-    if different:
-        sys.stdout.write(f"{'differ' if options.check else 'written'}: {', '.join(different)}\n")
-    return 1 if options.check and different else 0
+    return write_or_compare("make_vectors", "the test vectors", FOLDER, rendered(), arguments)
 
 
 if __name__ == "__main__":

@@ -66,8 +66,8 @@ class StratumServer:
         self._easiest = exponent_within(target_of(node.ledger.params.pow_limit_bits))
         self._connections: dict[Connection, None] = {}
         """In the order in which they came."""
-        # From the time on, so that no job of the last run has the name of one of this.
         self._turns = Turns(lambda call: asyncio.get_running_loop().call_soon(call))
+        # From the time on, so that no job of the last run has the name of one of this.
         self._jobs = int(node.started)
         self._base: tuple[Template, float] | None = None
         """What was chosen for the next block, and when."""

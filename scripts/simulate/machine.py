@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from node.doors import Door, House
-from node.eventlog.webhooks import Poster
 from node.rpc.auth import User
 from node.rpc.dispatch import Dispatcher
 from node.verify import Verifier
@@ -61,6 +60,17 @@ class Desk:
         """Likewise."""
 
 
+class Nowhere:
+    """A network beside that of the nodes, in which nobody answers."""
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """Raises: OSError, always."""
+        raise ConnectionRefusedError("nobody listens in a simulation")
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
 class VirtualMachine:
     """Clock, randomness, disk and network of one process of a node."""
 
@@ -93,6 +103,9 @@ class VirtualMachine:
         """The process belongs to the simulation."""
 
     def open_database(self, path: Path) -> VirtualDatabase:
+        assert path.name == "state", (
+            "a simulated node has the database of its ledger, and no event log"
+        )
         assert path.name == "state", "a simulated disk has room for one database"
         return self.disk.database
 
@@ -115,8 +128,8 @@ class VirtualMachine:
         self.desk = Desk(dispatcher)
         return self.desk
 
-    def make_poster(self) -> Poster:
-        raise NotImplementedError("simulated nodes keep no event log")
+    def make_poster(self) -> Nowhere:
+        return Nowhere()
 
     def make_doors(self, house: House) -> Sequence[Door]:
         """Nobody outside asks a simulated node anything but JSON-RPC."""

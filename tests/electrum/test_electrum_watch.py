@@ -204,6 +204,15 @@ class Play:
         await act()
 
 
+async def begin(desk: Desk, rng: random.Random) -> Play:
+    """A play whose chain the ledger has, with everything subscribed."""
+    play = Play(desk, rng)
+    await play.feed(0)
+    await desk.ledger.chain.settled()
+    await subscribe_all(desk)
+    return play
+
+
 @settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_every_status_that_is_told_is_that_of_its_history(
@@ -212,10 +221,7 @@ def test_every_status_that_is_told_is_that_of_its_history(
     rng = random.Random(seed)
 
     async def scenario(desk: Desk) -> None:
-        play = Play(desk, rng)
-        await play.feed(0)
-        await desk.ledger.chain.settled()
-        await subscribe_all(desk)
+        play = await begin(desk, rng)
         for _ in range(6):
             for _ in range(rng.randint(1, 8)):
                 await play.step()
@@ -235,10 +241,7 @@ def test_statuses_are_true_though_events_pile_up(
     rng = random.Random(seed)
 
     async def scenario(desk: Desk) -> None:
-        play = Play(desk, rng)
-        await play.feed(0)
-        await desk.ledger.chain.settled()
-        await subscribe_all(desk)
+        play = await begin(desk, rng)
         for _ in range(25):
             await play.step()
         await desk.expect()
