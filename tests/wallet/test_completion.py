@@ -44,7 +44,8 @@ class Bash(Terminal):
             f"COMP_WORDS=({typed} ''); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMPREPLY=(); "
             "_tael_completion tael 2> /dev/null; printf '<%s>\\n' \"${COMPREPLY[@]}\""
         )
-        return set(re.findall(r"<([^>]+)>", words))
+        # Whole lines: a terminal may show parts of what was typed a second time, and that has such marks too.
+        return set(re.findall(r"^<([^>\n]+)>$", words, re.MULTILINE))
 
     def _give_up(self) -> None:
         self.type("\x15")  # empties the line
